@@ -104,18 +104,14 @@ def unknown_resource() -> ApiError:
 
 
 def method_not_allowed() -> ApiError:
-    return ApiError(
-        405, "MethodNotAllowed", "the server does not allow this method on the requested resource", {}
-    )
+    return ApiError(405, "MethodNotAllowed", "the server does not allow this method on the requested resource", {})
 
 
 def already_exists(gvr: GVR, name: str) -> ApiError:
     return ApiError(409, "AlreadyExists", f'{gvr.group_resource} "{name}" already exists', _details(gvr, name))
 
 
-OBJECT_MODIFIED = (
-    "the object has been modified; please apply your changes to the latest version and try again"
-)
+OBJECT_MODIFIED = "the object has been modified; please apply your changes to the latest version and try again"
 
 
 def conflict(gvr: GVR, name: str, why: str = OBJECT_MODIFIED) -> ApiError:

@@ -1,0 +1,91 @@
+"""Cluster: what the syncer knows of an API server, virtual or host: dicts in, dicts out.
+
+`VirtualCluster` wraps the registry in process, `HostCluster` the real host's
+API over HTTP; in fast tests the host is a second in-process API of ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+from vapi.gvk import GVR, Obj
+
+
+class ClusterEventType(StrEnum):
+    ADDED = "ADDED"
+    MODIFIED = "MODIFIED"
+    DELETED = "DELETED"
+    SYNCED = "SYNCED"  # the first list is complete (obj is None)
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterEvent:
+    type: ClusterEventType
+    obj: Obj | None = None
+
+
+class ClusterError(Exception):
+    """An answer other than success: the Status' code, reason and message (host names in it are the host's)."""
+
+    def __init__(self, code: int, reason: str, message: str, retry_after_s: float = 0.0) -> None:
+        super().__init__(message)
+        self.code = code
+        self.reason = reason
+        self.message = message
+        self.retry_after_s = retry_after_s
+
+
+class Unreachable(ClusterError):
+    """No answer: the outcome of a write is unknown."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(503, "ServiceUnavailable", message, 1.0)
+
+
+class Cluster(Protocol):
+    """Raises ClusterError; Unreachable where there was no answer."""
+
+    async def get(self, gvr: GVR, namespace: str, name: str) -> Obj: ...
+
+    async def list(self, gvr: GVR, namespace: str = "", *, label_selector: str = "") -> Sequence[Obj]: ...
+
+    def watch(self, gvr: GVR, namespace: str = "", *, label_selector: str = "") -> AsyncIterator[ClusterEvent]:
+        """List, then watch, for ever: reconnects, resumes and relists by itself.
+
+        The first list comes as ADDED events, then one SYNCED. After a lost
+        place only what differs is told (MODIFIED, DELETED, ADDED). Objects are shared: read only.
+        """
+
+    async def create(self, gvr: GVR, obj: Obj) -> Obj: ...
+
+    async def update(self, gvr: GVR, obj: Obj, *, subresource: str = "") -> Obj: ...
+
+    async def apply(self, gvr: GVR, obj: Obj, *, force: bool = True, subresource: str = "") -> Obj:
+        """Server-side apply under the field manager `vapi`; with metadata.uid it never creates."""
+
+    async def patch(
+        self,
+        gvr: GVR,
+        namespace: str,
+        name: str,
+        patch: Obj | Sequence[Obj],
+        *,
+        content_type: str,
+        subresource: str = "",
+    ) -> Obj: ...
+
+    async def delete(
+        self,
+        gvr: GVR,
+        namespace: str,
+        name: str,
+        *,
+        uid: str = "",
+        grace_period_s: int | None = None,
+        propagation: str = "",
+    ) -> None: ...
+
+    async def delete_collection(self, gvr: GVR, namespace: str, *, label_selector: str) -> None: ...

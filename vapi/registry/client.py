@@ -1,0 +1,101 @@
+"""Client: the registry for in-process callers (controllers, the syncer), in dicts.
+
+A thin convenience over `Registry`: one named system caller, rows found by
+group and plural, objects in the *stored* version of the preferred row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from vapi.cacher.entry import Change, Entry
+from vapi.gvk import GVR, Obj
+from vapi.registry.caller import Caller, DeleteOptions, PatchRequest, Preconditions, system_caller
+from vapi.registry.registry import Registry
+from vapi.resources.resource import Propagation, Resource
+
+Handler = Callable[[Change], None]
+"""Synchronous, runs on the loop inside dispatch: keep a key, do not work."""
+
+
+class Client:
+    """Errors are ApiError, as a remote client would get them."""
+
+    def __init__(self, registry: Registry, component: str) -> None:
+        self._registry = registry
+        self._component = component
+
+    def row(self, gvr: GVR) -> Resource:
+        row = self._registry.catalog.find(gvr.group, gvr.version, gvr.resource)
+        if row is None:
+            raise KeyError(f"no such resource: {gvr}")
+        return row
+
+    def caller(self) -> Caller:
+        """A fresh one: warnings belong to one request."""
+        return system_caller(self._component)
+
+    # --- reads, from the watch cache: synchronous, current as of the last event ---------------------
+
+    def cached(self, gvr: GVR, namespace: str, name: str) -> Entry | None:
+        """The entry in the view, or None. `entry.obj()` is a private copy."""
+        raise NotImplementedError
+
+    def entries(self, gvr: GVR, namespace: str = "") -> Iterable[Entry]:
+        """All entries of the view, in key order; "" for all namespaces."""
+        raise NotImplementedError
+
+    def on_change(self, gvr: GVR, handler: Handler) -> Callable[[], None]:
+        """Calls `handler` for every change from now on; the answer takes it off. Combine with `entries` to start."""
+        raise NotImplementedError
+
+    # --- reads and writes through the registry ------------------------------------------------------
+
+    async def get(self, gvr: GVR, namespace: str, name: str) -> Obj:
+        """Not older than the latest acknowledged write. Raises ApiError 404."""
+        return (await self._registry.get(self.row(gvr), namespace, name)).obj()
+
+    async def create(self, gvr: GVR, obj: Obj) -> Obj:
+        namespace = obj["metadata"].get("namespace", "")
+        return (await self._registry.create(self.caller(), self.row(gvr), namespace, obj)).entry.obj()
+
+    async def update(self, gvr: GVR, obj: Obj, *, subresource: str = "") -> Obj:
+        """Compare-and-swap on metadata.resourceVersion, if it is there. Raises ApiError 409."""
+        metadata = obj["metadata"]
+        written = await self._registry.update(
+            self.caller(), self.row(gvr), metadata.get("namespace", ""), metadata["name"], obj, subresource=subresource
+        )
+        return written.entry.obj()
+
+    async def patch(
+        self, gvr: GVR, namespace: str, name: str, body: bytes, *, content_type: str, subresource: str = ""
+    ) -> Obj:
+        patch = PatchRequest(content_type=content_type, body=body, field_validation="Ignore")
+        written = await self._registry.patch(
+            self.caller(), self.row(gvr), namespace, name, patch, subresource=subresource
+        )
+        return written.entry.obj()
+
+    async def delete(
+        self,
+        gvr: GVR,
+        namespace: str,
+        name: str,
+        *,
+        uid: str = "",
+        resource_version: str = "",
+        grace_period_s: int | None = None,
+        propagation: Propagation | None = None,
+    ) -> bool:
+        """Whether the object is gone now (False: it is deleting). Raises ApiError 404, 409."""
+        options = DeleteOptions(
+            grace_period_s=grace_period_s,
+            propagation=propagation,
+            preconditions=Preconditions(uid=uid, resource_version=resource_version),
+        )
+        written = await self._registry.delete(self.caller(), self.row(gvr), namespace, name, options)
+        return written.removed
+
+    def named(self, component: str) -> Client:
+        """The same registry under another component's name."""
+        return Client(self._registry, component)
