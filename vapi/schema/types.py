@@ -1,8 +1,8 @@
 """SchemaType: what patching, apply, strict decoding and the protobuf decoder must know of a field's type.
 
-Built from the OpenAPI definitions by `schema.definitions`; a node refers to
-its children lazily (`fields` is a mapping that resolves on access), because
-some schemas are recursive (JSONSchemaProps).
+Built from the OpenAPI definitions by `schema.definitions`, with everything a
+node refers to. Some schemas are recursive (JSONSchemaProps), so the graph of
+nodes has cycles: walk it along an object, never by itself.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ class SchemaType:
     name: str = ""
     """Of the definition, such as `io.k8s.api.core.v1.Container`; empty for inline types."""
     json_type: str = ""
-    """string, integer, number, boolean, int-or-string, or "" for composites and ANY."""
+    """string, integer, number, boolean, int-or-string, quantity, or "" for composites and ANY."""
     format: str = ""
-    fields: Mapping[str, SchemaType] = field(default_factory=dict)
+    fields: Mapping[str, SchemaType] = field(default_factory=dict, repr=False)
     """STRUCT: declared fields by JSON name."""
-    element: SchemaType | None = None
-    """MAP and LIST."""
+    element: SchemaType | None = field(default=None, repr=False)
+    """MAP and LIST. Of a STRUCT (custom resources only): undeclared fields are kept and have this type."""
     atomic: bool = False
     """x-kubernetes-map-type: atomic (STRUCT or MAP): owned as one leaf."""
     list_type: ListType = ListType.ATOMIC
