@@ -1,4 +1,4 @@
-"""Entry: one stored object as the watch cache keeps it: its bytes, and the few facts that selectors and controllers ask for.
+"""Entry: a stored object as the watch cache keeps it: its bytes, and the few facts that readers ask for.
 
 Made once per event from one decode; shared by the view, the history, all
 watchers and listers. Its dicts are never edited.
@@ -82,7 +82,7 @@ class ChangeType(StrEnum):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Change:
-    """One event of one kind: `entry` after (the last state, at the revision of the deletion, for DELETED), `old` before."""
+    """One event of one kind: `old` before, `entry` after (for DELETED the last state, at the deletion's revision)."""
 
     type: ChangeType
     entry: Entry

@@ -1,0 +1,137 @@
+"""Cacher: the watch cache of one stored kind: its view, its history, its watchers and in-process handlers.
+
+Fed in revision order by `cacher.feed`; every reader of the kind (lists, gets,
+watches, controllers) is served from here, shared by all rows of the kind.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+
+from storage.errors import Compacted
+from storage.event import Event, EventType
+from storage.store import Store
+from vapi.cacher.entry import Change, ChangeType, Entry, make_entry
+from vapi.cacher.history import History
+from vapi.cacher.view import View
+from vapi.cacher.watcher import Matcher, Start, Watcher, too_old
+from vapi.clock import Clock
+from vapi.errors import ApiError
+from vapi.gvk import Obj
+from vapi.resources.resource import StoredKind
+
+log = logging.getLogger(__name__)
+
+Handler = Callable[[Change], None]
+
+_TYPES = {
+    EventType.CREATED: ChangeType.ADDED,
+    EventType.UPDATED: ChangeType.MODIFIED,
+    EventType.DELETED: ChangeType.DELETED,
+}
+
+
+class SharedRevision:
+    """How far the feed has come, for all kinds at once."""
+
+    __slots__ = ("value",)
+
+    def __init__(self) -> None:
+        self.value = 0
+
+
+class Cacher:
+    """Runs on the loop; only `replay` awaits."""
+
+    def __init__(self, kind: StoredKind, store: Store, clock: Clock, shared: SharedRevision) -> None:
+        self.kind = kind
+        self.clock = clock
+        self._shared = shared
+        self.view = View()
+        self.history = History(0)
+        self._store = store
+        self._watchers: set[Watcher] = set()
+        self._handlers: list[Handler] = []
+
+    @property
+    def revision(self) -> int:
+        """The feed's."""
+        return self._shared.value
+
+    # --- fed ------------------------------------------------------------------------------------------
+
+    def load(self, entries: Sequence[Entry], *, complete_after: int) -> None:
+        """A new state; the history will be filled from `complete_after` on by `remember`."""
+        self.view.load(entries)
+        self.history = History(complete_after)
+
+    def remember(self, event: Event) -> None:
+        """An event from before `load`'s revision: history only."""
+        self.history.append(self._change(event, None, None))
+
+    def apply(self, event: Event, decoded: Obj | None) -> None:
+        """One committed event. `decoded`: the value as a writer of this process had it, if it was one; only read."""
+        change = self._change(event, self.view.get(event.key), decoded)
+        if change.type is ChangeType.DELETED:
+            self.view.remove(event.key)
+        else:
+            self.view.put(change.entry)
+        sequence = self.history.end
+        self.history.append(change)
+        for handler in self._handlers:
+            try:
+                handler(change)
+            except Exception:
+                log.exception("change handler failed", extra={"key": event.key, "revision": event.revision})
+        for watcher in self._watchers:
+            watcher.offer(change, sequence)
+
+    def _change(self, event: Event, old: Entry | None, decoded: Obj | None) -> Change:
+        entry = make_entry(self.kind, event.key, event.value, event.revision, decoded)
+        if old is None and event.type is not EventType.CREATED:
+            value = event.prev_value if event.prev_value is not None else event.value
+            old = make_entry(self.kind, event.key, value, event.prev_revision)
+        return Change(_TYPES[event.type], entry, old, event.revision)
+
+    def reset(self, error: ApiError) -> None:
+        """The feed lost its place: every watcher ends with `error` and starts again by itself."""
+        for watcher in tuple(self._watchers):
+            watcher.fail(error)
+
+    # --- read -----------------------------------------------------------------------------------------
+
+    def add_handler(self, handler: Handler) -> Callable[[], None]:
+        """Synchronous, called inside dispatch: keep a key, do not work. The answer takes it off."""
+        self._handlers.append(handler)
+        return lambda: self._handlers.remove(handler) if handler in self._handlers else None
+
+    def watch(
+        self, start: Start, *, prefix: str, matches: Matcher | None, bookmarks_allowed: bool, timeout_s: float
+    ) -> Watcher:
+        watcher = Watcher(
+            self,
+            start,
+            prefix=prefix,
+            matches=matches,
+            bookmarks_allowed=bookmarks_allowed,
+            ends_at=self.clock.monotonic() + timeout_s,
+        )
+        self._watchers.add(watcher)
+        return watcher
+
+    def forget(self, watcher: Watcher) -> None:
+        self._watchers.discard(watcher)
+
+    @property
+    def watchers(self) -> tuple[Watcher, ...]:
+        return tuple(self._watchers)
+
+    async def replay(self, revision: int, limit: int) -> Sequence[Change] | ApiError:
+        """Changes after `revision` from the store's log, up to what the history holds; the error if they are gone."""
+        try:
+            events = await self._store.after(self.kind.prefix, revision, limit)
+        except Compacted as gone:
+            return too_old(revision, gone.compact_revision)
+        limit_revision = self.history.complete_after
+        return [self._change(event, None, None) for event in events if event.revision <= limit_revision]
