@@ -12,7 +12,7 @@ class KeyExists(StorageError):
 
 
 class KeyNotFound(StorageError):
-    """`get`, `update` or `delete` found no such key."""
+    """`get` found no such key. (`update` and `delete` say RevisionConflict with `current` 0.)"""
 
 
 class RevisionConflict(StorageError):
@@ -48,6 +48,22 @@ class OutcomeUnknown(StorageError):
 
 class StoreUnavailable(StorageError):
     """The store did not take the request; nothing was written."""
+
+
+class ValueTooLarge(StorageError):
+    """The backend takes no value of that size (etcd: 1.5 MB a request by default); nothing was written."""
+
+
+class FeedBehind(StorageError):
+    """`sync` waited its time, and the feed has not reached the store's revision: a read would be stale (504)."""
+
+
+class StoreLocked(StorageError):
+    """Another process has the database open."""
+
+
+class UnsupportedStore(StorageError):
+    """The database or the etcd is of a version that this program does not work with; the message names both."""
 
 
 class SubscriberTooSlow(StorageError):

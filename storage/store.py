@@ -11,13 +11,19 @@ from storage.event import Event, KeyValue, Page, Progress, Revision
 class Subscription(Protocol):
     """A live tap on the log: every event (and Progress) after `since`, once, in revision order.
 
-    Iterate it; each step yields what is queued, at least one element. It ends
-    with `SubscriberTooSlow`, `Compacted` or `StoreClosed`, never silently.
+    Iterate it; each step yields what is queued, at least one element. The
+    replay is followed by a Progress, unless its last event says the same. It
+    ends with `SubscriberTooSlow`, `Compacted` or `StoreClosed`, never silently.
+
+    A consumer that is waiting in a step when a write commits runs before the
+    writer gets its answer (invariant 2), if it handles the batch without an
+    await. Cancelling a step loses nothing. One consumer at a time.
     """
 
     def __aiter__(self) -> AsyncIterator[Sequence[Event | Progress]]: ...
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Stop the iteration (a waiting step ends with StopAsyncIteration). Idempotent."""
 
 
 class Store(Protocol):
@@ -29,14 +35,22 @@ class Store(Protocol):
     async def list(self, prefix: str, *, start: str = "", limit: int = 0, at: Revision = 0) -> Page:
         """Keys that begin with `prefix`, in order, from `start` (a whole key, inclusive) on.
 
-        `limit` 0: all. `at` 0: now; otherwise as of that revision.
+        `limit` 0: all. `at` 0: now; otherwise as of that revision (the
+        compact revision itself is still readable). Values up to 3 MB each
+        come whole: who may get many gives a limit.
         Raises Compacted, FutureRevision.
         """
 
-    async def count(self, prefix: str) -> int: ...
+    async def count(self, prefix: str) -> int:
+        """How many keys begin with `prefix` now."""
 
     async def create(self, key: str, value: bytes, *, guard: tuple[str, Revision] | None = None) -> Revision:
-        """Raises KeyExists; GuardFailed unless the guard key is at that revision in the same transaction."""
+        """The new revision. Raises KeyExists; GuardFailed unless the guard key is at that revision in the same
+        transaction (the guard is looked at first).
+
+        This and the other writes: cancelling the caller gives up the answer, not the write. Raise ValueError for a
+        bad key, StoreUnavailable (nothing written), OutcomeUnknown (never sent again), ValueTooLarge, StoreClosed.
+        """
 
     async def update(self, key: str, value: bytes, *, expected: Revision) -> Revision:
         """Compare-and-swap on the key's revision. Raises RevisionConflict (current=0 if the key is gone)."""
@@ -61,8 +75,19 @@ class Store(Protocol):
     async def current_revision(self) -> Revision:
         """The newest committed revision (etcd: a linearizable read)."""
 
+    async def sync(self) -> Revision:
+        """Read barrier: every event with a revision ≤ the returned one has been published to the subscribers.
+
+        The returned revision is at least that of every write, of any replica, acknowledged before the call.
+        SQLite and memory: at once. etcd: one linearizable read, shared by the callers that came before it was
+        sent, then a progress request if the feed is behind. Raises FeedBehind after 3 s, StoreUnavailable.
+        """
+
     async def compact(self, revision: Revision) -> None:
-        """Forget history up to and including `revision`, keeping what is current. Idempotent; never lowers anything."""
+        """Forget history up to and including `revision`, keeping what is current.
+
+        Idempotent; never lowers anything; a revision already compacted is no error. Raises FutureRevision.
+        """
 
     async def close(self) -> None:
         """Drain the queued writes, end the watches with StoreClosed, release files and links. Idempotent."""
