@@ -71,6 +71,8 @@ class Subresource:
     gvk: GVK | None = None
     accepted_types: tuple[GVK, ...] = ()
     """Of discovery's acceptedTypes, where a body may be of several kinds."""
+    connect: bool = False
+    """A tunnel (exec, proxy, …): every verb of HTTP leads to the host, none to the store."""
 
 
 @dataclass(frozen=True)

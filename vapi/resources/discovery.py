@@ -1,0 +1,10 @@
+"""Group discovery.k8s.io, v1."""
+
+from __future__ import annotations
+
+from vapi.resources.resource import Resource
+from vapi.resources.rows import kind
+
+V1 = ("discovery.k8s.io", "v1")
+
+ROWS: tuple[Resource, ...] = (kind(V1, "endpointslices", "EndpointSlice", has_generation=True),)
