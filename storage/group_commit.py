@@ -8,7 +8,7 @@ answered, the losers of a compare-and-swap too (invariants 2 and 11).
 Between two groups a `job` (a slice of compaction) may have the connection for itself, in the same thread.
 A group is bounded in writes and in bytes, so that its statements hold the loop for about 1 ms.
 
-Measured (4 cores, ext4 on SSD): see `tests/bench` and the docstring of `sqlite.py`.
+Measured numbers stand in `sqlite.py`.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ T = TypeVar("T")
 W_contra = TypeVar("W_contra", contravariant=True)
 
 MAX_GROUP_WRITES = 64
-"""At 16–20 µs a write: about 1.2 ms of the loop."""
+"""At 10–20 µs a write: about 1 ms of the loop."""
 
 MAX_GROUP_BYTES = 512 << 10
 """Copying values into pages: about 1 ms (measured: 3 MB in 5 ms, and one write of 3 MB is a group of its own)."""
