@@ -23,6 +23,9 @@ from vapi.resources.resource import StoredKind
 
 log = logging.getLogger(__name__)
 
+MAX_SNAPSHOTS = 4
+"""Copied lists of references for continue tokens, a kind; other pages come from the store."""
+
 Handler = Callable[[Change], None]
 
 _TYPES = {
@@ -51,6 +54,9 @@ class Cacher:
         self.view = View()
         self.history = History(0)
         self._store = store
+        self.last_change = 0
+        """Revision of the newest change of this kind: the view is the state at every revision from here to now."""
+        self.snapshots: dict[int, Sequence[Entry]] = {}
         self._watchers: set[Watcher] = set()
         self._handlers: list[Handler] = []
 
@@ -64,6 +70,8 @@ class Cacher:
     def load(self, entries: Sequence[Entry], *, complete_after: int) -> None:
         """A new state; the history will be filled from `complete_after` on by `remember`."""
         self.view.load(entries)
+        self.last_change = self.revision
+        self.snapshots.clear()
         self.history = History(complete_after)
 
     def remember(self, event: Event) -> None:
@@ -77,6 +85,7 @@ class Cacher:
             self.view.remove(event.key)
         else:
             self.view.put(change.entry)
+        self.last_change = event.revision
         sequence = self.history.end
         self.history.append(change)
         for handler in self._handlers:
@@ -105,6 +114,14 @@ class Cacher:
         """Synchronous, called inside dispatch: keep a key, do not work. The answer takes it off."""
         self._handlers.append(handler)
         return lambda: self._handlers.remove(handler) if handler in self._handlers else None
+
+    def remember_snapshot(self, revision: int) -> None:
+        """Keep the view for the pages that will be asked for at `revision`, if it still is the state there."""
+        if revision in self.snapshots or self.last_change > revision:
+            return
+        while len(self.snapshots) >= MAX_SNAPSHOTS:
+            del self.snapshots[min(self.snapshots)]
+        self.snapshots[revision] = self.view.entries()
 
     def watch(
         self, start: Start, *, prefix: str, matches: Matcher | None, bookmarks_allowed: bool, timeout_s: float

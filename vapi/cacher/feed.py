@@ -75,6 +75,7 @@ class Feed:
             if not page.more:
                 break
             page = await self._store.list(ROOT, start=page.items[-1].key + "\0", limit=PAGE, at=revision)
+        self._shared.value = revision
         for prefix, items in pages.items():
             cacher = self.cachers[prefix]
             entries = []
@@ -83,7 +84,6 @@ class Feed:
                 if index % DISPATCH_SLICE == DISPATCH_SLICE - 1:
                     await asyncio.sleep(0)
             cacher.load(entries, complete_after=revision)
-        self._shared.value = revision
         return revision
 
     async def _fill_history(self, revision: int) -> None:

@@ -39,15 +39,15 @@ class Client:
 
     def cached(self, gvr: GVR, namespace: str, name: str) -> Entry | None:
         """The entry in the view, or None. `entry.obj()` is a private copy."""
-        raise NotImplementedError
+        return self._registry.cached(gvr, namespace, name)
 
     def entries(self, gvr: GVR, namespace: str = "") -> Iterable[Entry]:
         """All entries of the view, in key order; "" for all namespaces."""
-        raise NotImplementedError
+        return self._registry.entries(gvr, namespace)
 
     def on_change(self, gvr: GVR, handler: Handler) -> Callable[[], None]:
         """Calls `handler` for every change from now on; the answer takes it off. Combine with `entries` to start."""
-        raise NotImplementedError
+        return self._registry.on_change(gvr, handler)
 
     # --- reads and writes through the registry ------------------------------------------------------
 

@@ -1,79 +1,147 @@
-"""Registry: create, get, list, update, patch, delete and watch for any row; the one write path of the server."""
+"""Registry: create, get, list, update, patch, delete and watch for any row; the one door to the objects.
+
+A facade: `reads` serves from the watch cache, `writes` is the write path.
+Everything that writes goes through here, HTTP requests and in-process controllers alike.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
 
+from storage.store import Store
+from vapi.cacher.cacher import Handler
 from vapi.cacher.entry import Entry
+from vapi.cacher.feed import Feed
 from vapi.cacher.watcher import Watcher
-from vapi.gvk import Obj
+from vapi.clock import Clock
+from vapi.errors import ApiError
+from vapi.gvk import GVR, Obj
+from vapi.registry.admission import Admission
+from vapi.registry.allocator import Allocator
 from vapi.registry.caller import Caller, DeleteOptions, ListOptions, PatchRequest, WatchOptions
+from vapi.registry.ownership import FieldOwnership
+from vapi.registry.reads import Listing, Reads, stored_kind
+from vapi.registry.writes import Change, Writes, Written
 from vapi.resources.resource import Catalog, Resource
 
-
-@dataclass(frozen=True, slots=True)
-class Written:
-    """What a write left behind, in the stored version.
-
-    `entry` is the object as now stored (or, on dry run, as it would be, with
-    revision 0: no resourceVersion is shown). `created`: it did not exist before.
-    `removed`: the write deleted it (a DELETE at once, or an update that emptied
-    the finalizers of a deleting object).
-    """
-
-    entry: Entry
-    created: bool = False
-    removed: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Listing:
-    """Entries in key order at one revision. `remaining` is None when a selector makes it unknown or nothing follows."""
-
-    entries: Sequence[Entry]
-    revision: int
-    continue_token: str = ""
-    remaining: int | None = None
+DELETE_WORKERS = (
+    16  # of a deletecollection, so that its deletes share group commits; upstream --delete-collection-workers
+)
 
 
 class Registry:
     """All methods take rows of `catalog` and raise only ApiError (and CancelledError)."""
 
-    catalog: Catalog
+    def __init__(
+        self,
+        *,
+        catalog: Catalog,
+        store: Store,
+        feed: Feed,
+        fields: FieldOwnership,
+        clock: Clock,
+    ) -> None:
+        self.catalog = catalog
+        self._feed = feed
+        self._reads = Reads(store, feed)
+        self._writes = Writes(
+            store=store,
+            feed=feed,
+            reads=self._reads,
+            namespaces=catalog.row("", "v1", "namespaces"),
+            fields=fields,
+            clock=clock,
+        )
 
-    async def create(self, caller: Caller, row: Resource, namespace: str, obj: Obj) -> Written:
-        """`obj` is decoded, in the row's version, and becomes the registry's own."""
-        raise NotImplementedError
+    def use_admission(self, admission: Admission) -> None:
+        """Plugins look things up here, so they are made after the registry and named before its first write."""
+        self._writes.admission = admission
+
+    def use_allocators(self, allocators: Mapping[tuple[str, str], Allocator]) -> None:
+        """(group, plural) → who gives its objects their numbers."""
+        self._writes.allocators = allocators
+
+    # --- reads ----------------------------------------------------------------------------------------
 
     async def get(self, row: Resource, namespace: str, name: str, *, resource_version: str = "") -> Entry:
-        raise NotImplementedError
+        return await self._reads.get(row, namespace, name, resource_version=resource_version)
 
     async def list(self, row: Resource, namespace: str, options: ListOptions) -> Listing:
         """`namespace` "" lists all namespaces."""
-        raise NotImplementedError
+        return await self._reads.list(row, namespace, options)
+
+    async def watch(self, row: Resource, namespace: str, name: str, options: WatchOptions) -> Watcher:
+        """Option errors are raised here, before the first byte; a too old version is an ERROR event of the watcher."""
+        return await self._reads.watch(row, namespace, name, options)
+
+    # --- writes ---------------------------------------------------------------------------------------
+
+    async def create(self, caller: Caller, row: Resource, namespace: str, obj: Obj) -> Written:
+        """`obj` is decoded, in the row's version, and becomes the registry's own."""
+        return await self._writes.create(caller, row, namespace, obj)
 
     async def update(
         self, caller: Caller, row: Resource, namespace: str, name: str, obj: Obj, *, subresource: str = ""
     ) -> Written:
-        """PUT; subresource "" or "status" (and the others whose body is the object itself)."""
-        raise NotImplementedError
+        """PUT; subresource "" or one whose body is the object itself (`graft.OBJECT_SUBRESOURCES`)."""
+        return await self._writes.update(caller, row, namespace, name, obj, subresource=subresource)
 
     async def patch(
         self, caller: Caller, row: Resource, namespace: str, name: str, patch: PatchRequest, *, subresource: str = ""
     ) -> Written:
         """Any of the four patch types; apply may create."""
-        raise NotImplementedError
+        return await self._writes.patch(caller, row, namespace, name, patch, subresource=subresource)
+
+    async def change(
+        self, caller: Caller, row: Resource, namespace: str, name: str, change: Change, *, subresource: str = ""
+    ) -> Written:
+        """A write computed from the stored object; `change` may run several times, each on a fresh private dict."""
+        return await self._writes.change(caller, row, namespace, name, change, subresource=subresource)
 
     async def delete(self, caller: Caller, row: Resource, namespace: str, name: str, options: DeleteOptions) -> Written:
-        raise NotImplementedError
+        return await self._writes.delete(caller, row, namespace, name, options)
 
     async def delete_collection(
         self, caller: Caller, row: Resource, namespace: str, list_options: ListOptions, options: DeleteOptions
     ) -> Listing:
-        """The entries that were deleted (or marked)."""
-        raise NotImplementedError
+        """The entries that were deleted or marked; what somebody else deleted meanwhile is left out."""
+        listing = await self._reads.list(row, namespace, list_options)
+        slots = asyncio.Semaphore(DELETE_WORKERS)
 
-    async def watch(self, row: Resource, namespace: str, name: str, options: WatchOptions) -> Watcher:
-        """Option errors are raised here, before the first byte; a too old version is an ERROR event of the watcher."""
-        raise NotImplementedError
+        async def one(entry: Entry) -> Entry | None:
+            async with slots:
+                try:
+                    return (await self.delete(caller, row, entry.namespace, entry.name, options)).entry
+                except ApiError as error:
+                    if error.code == 404:
+                        return None
+                    raise
+
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(one(entry)) for entry in listing.entries]
+        deleted = [entry for task in tasks if (entry := task.result()) is not None]
+        return Listing(deleted, self._feed.revision)
+
+    # --- in process -----------------------------------------------------------------------------------
+
+    @property
+    def revision(self) -> int:
+        """Of the newest write the watch cache has seen."""
+        return self._feed.revision
+
+    def row(self, gvr: GVR) -> Resource:
+        """Raises KeyError."""
+        return self.catalog.row(gvr.group, gvr.version, gvr.resource)
+
+    def cached(self, gvr: GVR, namespace: str, name: str) -> Entry | None:
+        """From the view; see `admission.Lookup`."""
+        return self._reads.cached(self.row(gvr), namespace, name)
+
+    def entries(self, gvr: GVR, namespace: str = "") -> Iterable[Entry]:
+        """All of the view, in key order; "" for all namespaces. A frozen copy."""
+        kind = stored_kind(self.row(gvr))
+        return self._feed.cacher(kind).view.entries(kind.key(namespace, "") if namespace else kind.prefix)
+
+    def on_change(self, gvr: GVR, handler: Handler) -> Callable[[], None]:
+        return self._feed.cacher(stored_kind(self.row(gvr))).add_handler(handler)

@@ -1,0 +1,58 @@
+"""Continue tokens: where a list in pages goes on: a revision and the next key, so any replica serves them.
+
+The form is kube-apiserver's (base64url without padding of a small JSON), so that its errors are worded alike.
+`rv` -1 asks for the rest at whatever revision is current ("inconsistent continuation").
+Source: apiserver storage/continue.go.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from dataclasses import dataclass
+
+from vapi import encoding, errors
+
+VERSION = "meta.k8s.io/v1"
+NOW = -1
+
+
+@dataclass(frozen=True, slots=True)
+class ContinueToken:
+    """`start` is relative to the kind's (or namespace's) prefix and begins with `/`."""
+
+    revision: int
+    start: str
+
+
+def encode(token: ContinueToken) -> str:
+    body = encoding.dumps({"v": VERSION, "rv": token.revision, "start": token.start})
+    return base64.urlsafe_b64encode(body).rstrip(b"=").decode()
+
+
+def decode(text: str) -> ContinueToken:
+    """Raises ApiError 400."""
+    try:
+        data = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+    except (binascii.Error, ValueError):
+        raise _invalid("illegal base64 data at input byte 0") from None
+    try:
+        body = encoding.loads(data)
+    except ValueError:
+        first = data.decode("latin-1")[:1]
+        raise _invalid(f"invalid character '{first}' looking for beginning of value") from None
+    if not isinstance(body, dict) or body.get("v") != VERSION:
+        version = body.get("v", "") if isinstance(body, dict) else ""
+        raise _invalid(f"server does not recognize this encoded version {version}")
+    revision, start = body.get("rv"), body.get("start")
+    if not isinstance(revision, int) or isinstance(revision, bool) or revision == 0 or revision < NOW:
+        raise _invalid("incorrect encoded start resourceVersion (version meta.k8s.io/v1)")
+    if not isinstance(start, str) or not start:
+        raise _invalid("no start key")
+    if ".." in start.split("/"):
+        raise _invalid(f"{start}: must not contain parent directory segments")
+    return ContinueToken(revision, start.removeprefix("/"))
+
+
+def _invalid(why: str) -> errors.ApiError:
+    return errors.bad_request(f"invalid continue token: continue key is not valid: {why}")
