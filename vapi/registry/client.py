@@ -12,7 +12,7 @@ from vapi.cacher.entry import Change, Entry
 from vapi.gvk import GVR, Obj
 from vapi.registry.caller import Caller, DeleteOptions, PatchRequest, Preconditions, system_caller
 from vapi.registry.registry import Registry
-from vapi.resources.resource import Propagation, Resource
+from vapi.resources.resource import Catalog, Propagation, Resource
 
 Handler = Callable[[Change], None]
 """Synchronous, runs on the loop inside dispatch: keep a key, do not work."""
@@ -24,6 +24,11 @@ class Client:
     def __init__(self, registry: Registry, component: str) -> None:
         self._registry = registry
         self._component = component
+
+    @property
+    def catalog(self) -> Catalog:
+        """The rows as they are now."""
+        return self._registry.catalog
 
     def row(self, gvr: GVR) -> Resource:
         row = self._registry.catalog.find(gvr.group, gvr.version, gvr.resource)
@@ -68,9 +73,18 @@ class Client:
         return written.entry.obj()
 
     async def patch(
-        self, gvr: GVR, namespace: str, name: str, body: bytes, *, content_type: str, subresource: str = ""
+        self,
+        gvr: GVR,
+        namespace: str,
+        name: str,
+        body: bytes,
+        *,
+        content_type: str,
+        subresource: str = "",
+        force: bool = False,
     ) -> Obj:
-        patch = PatchRequest(content_type=content_type, body=body, field_validation="Ignore")
+        """`force`: of server-side apply."""
+        patch = PatchRequest(content_type=content_type, body=body, force=force, field_validation="Ignore")
         written = await self._registry.patch(
             self.caller(), self.row(gvr), namespace, name, patch, subresource=subresource
         )
