@@ -13,7 +13,6 @@ import asyncio
 import logging
 from collections import OrderedDict, deque
 from dataclasses import dataclass
-from typing import TypeVar
 
 from vapi import encoding
 from vapi.clock import Clock, rfc3339
