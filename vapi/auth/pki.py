@@ -1,0 +1,206 @@
+"""Pki: the keys of one virtual cluster in its data directory, and the leaves signed with them.
+
+`KeyMaterial` is what must be one for all replicas: the CA and the keys that
+sign tokens. With one process it is made in the directory; on etcd it is made
+once by `store.create` under a prefix that no resource maps to, and the
+directory is only its copy. Leaves are each replica's own and renewed from it.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from storage.errors import KeyExists, KeyNotFound
+from storage.store import Store
+from vapi import encoding
+from vapi.auth import certificates, files
+from vapi.auth.certificates import KeyPair
+from vapi.clock import Clock
+
+STORE_KEY = "/vapi/pki/v1"
+"""Outside `/registry/`, so that no request can reach it."""
+
+ADMIN_USER = "kubernetes-admin"
+ADMIN_GROUP = "system:masters"
+
+
+@dataclass(frozen=True, slots=True)
+class KeyMaterial:
+    """The CA, and the service account keys as PEM: the first signs, all verify."""
+
+    ca: KeyPair
+    token_keys: tuple[bytes, ...]
+
+
+def generate(name: str, clock: Clock) -> KeyMaterial:
+    """New keys for the cluster `name`."""
+    ca = certificates.new_ca(f"vapi-{name}-ca" if name else "vapi-ca", now=clock.now())
+    return KeyMaterial(ca, (certificates.key_pem(certificates.new_key()),))
+
+
+def load_or_create(directory: Path, *, name: str = "", clock: Clock) -> KeyMaterial:
+    """What lies in `directory`, else new material, written there. Raises ValueError for files that are no keys."""
+    found = load(directory)
+    if found is None:
+        found = generate(name, clock)
+        save(directory, found)
+    return found
+
+
+async def load_or_create_in_store(store: Store, directory: Path, *, name: str = "", clock: Clock) -> KeyMaterial:
+    """The material all replicas share: whoever creates the key first has made it; copied to `directory`.
+
+    Material in the directory is what a first replica proposes, so that a
+    cluster moved from a local store to etcd keeps its CA.
+    """
+    try:
+        value = (await store.get(STORE_KEY)).value
+    except KeyNotFound:
+        proposed = load(directory) or generate(name, clock)
+        try:
+            await store.create(STORE_KEY, encode(proposed))
+            value = encode(proposed)
+        except KeyExists:
+            value = (await store.get(STORE_KEY)).value
+    material = decode(value)
+    if load(directory) != material:
+        save(directory, material)
+    return material
+
+
+def load(directory: Path) -> KeyMaterial | None:
+    """None if any of the files is missing: a start that crashed half-way is repeated."""
+    paths = [directory / name for name in ("ca.crt", "ca.key", "sa.key")]
+    if not all(path.exists() for path in paths):
+        return None
+    ca_certificate, ca_key, token_key = (path.read_bytes() for path in paths)
+    certificates.load_key(ca_key)
+    older = sorted(directory.glob("sa-*.key"))
+    return KeyMaterial(KeyPair(ca_certificate, ca_key), (token_key, *(path.read_bytes() for path in older)))
+
+
+def save(directory: Path, material: KeyMaterial) -> None:
+    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    first, *older = material.token_keys
+    files.write_atomic(directory / "sa.key", first, mode=files.PRIVATE)
+    for number, key in enumerate(older):
+        files.write_atomic(directory / f"sa-{number}.key", key, mode=files.PRIVATE)
+    files.write_atomic(directory / "ca.key", material.ca.key, mode=files.PRIVATE)
+    files.write_atomic(directory / "ca.crt", material.ca.certificate, mode=files.PUBLIC)
+
+
+def encode(material: KeyMaterial) -> bytes:
+    return encoding.dumps(
+        {
+            "ca.crt": material.ca.certificate.decode(),
+            "ca.key": material.ca.key.decode(),
+            "sa.keys": [key.decode() for key in material.token_keys],
+        }
+    )
+
+
+def decode(value: bytes) -> KeyMaterial:
+    fields = encoding.loads(value)
+    ca = KeyPair(fields["ca.crt"].encode(), fields["ca.key"].encode())
+    return KeyMaterial(ca, tuple(key.encode() for key in fields["sa.keys"]))
+
+
+def serving_names(
+    *, service_ip: str = "", cluster_domain: str = "cluster.local", others: Sequence[str] = ()
+) -> tuple[str, ...]:
+    """The names of the API server: those pods use, those of this machine, and `others` (advertised addresses)."""
+    names = [
+        "kubernetes",
+        "kubernetes.default",
+        "kubernetes.default.svc",
+        f"kubernetes.default.svc.{cluster_domain}",
+        "localhost",
+        "127.0.0.1",
+        "::1",
+        service_ip,
+        *others,
+    ]
+    return tuple(dict.fromkeys(name for name in names if name))
+
+
+class Pki:
+    """Leaves in `directory`, made and renewed on demand. Methods do file I/O and key generation: 2 ms each at most."""
+
+    def __init__(self, directory: Path, material: KeyMaterial, clock: Clock) -> None:
+        self.directory = directory
+        self.material = material
+        self._clock = clock
+
+    @property
+    def ca_certificate(self) -> bytes:
+        return self.material.ca.certificate
+
+    @property
+    def ca_path(self) -> Path:
+        return self.directory / "ca.crt"
+
+    @property
+    def serving_paths(self) -> tuple[Path, Path]:
+        """Certificate and key."""
+        return self.directory / "apiserver.crt", self.directory / "apiserver.key"
+
+    def ensure_serving(self, names: Sequence[str]) -> bool:
+        """Whether a new serving certificate was made: it was missing, of another CA, due, or had other names.
+
+        Call it at the start and then periodically; after True, `reload` the TLS context.
+        """
+        now = self._clock.now()
+        found = self._load("apiserver")
+        if found is not None and not self._due(found) and certificates.serves(found.certificate, names):
+            return False
+        self._save("apiserver", certificates.new_serving(self.material.ca, names, now=now))
+        return True
+
+    def ensure_admin(self) -> tuple[KeyPair, bool]:
+        """The admin's client certificate, and whether it is new (the kubeconfig must be written again)."""
+        found = self._load("admin")
+        if found is not None and not self._due(found):
+            return found, False
+        made = self.client(ADMIN_USER, (ADMIN_GROUP,))
+        self._save("admin", made)
+        return made, True
+
+    def client(self, user: str, groups: Sequence[str] = (), *, uid: str = "") -> KeyPair:
+        """A client certificate, written nowhere."""
+        return certificates.new_client(self.material.ca, user, groups, uid=uid, now=self._clock.now())
+
+    def server_context(self) -> ssl.SSLContext:
+        """TLS for the listener: our leaf, client certificates of our CA asked for but not required."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.verify_mode = ssl.CERT_OPTIONAL
+        context.load_verify_locations(cadata=self.ca_certificate.decode())
+        context.set_alpn_protocols(["http/1.1"])
+        self.reload(context)
+        return context
+
+    def reload(self, context: ssl.SSLContext) -> None:
+        """Swap the serving certificate: handshakes from now on use it, connections stay."""
+        certificate, key = self.serving_paths
+        context.load_cert_chain(certificate, key)
+
+    def _due(self, leaf: KeyPair) -> bool:
+        if certificates.life_left(leaf.certificate, now=self._clock.now()) < certificates.RENEW_BELOW:
+            return True
+        return not certificates.signed_by(leaf.certificate, self.ca_certificate)
+
+    def _load(self, name: str) -> KeyPair | None:
+        certificate, key = self.directory / f"{name}.crt", self.directory / f"{name}.key"
+        if not (certificate.exists() and key.exists()):
+            return None
+        pair = KeyPair(certificate.read_bytes(), key.read_bytes())
+        return pair if certificates.matches(pair) else None
+
+    def _save(self, name: str, leaf: KeyPair) -> None:
+        """A crash between the two leaves a pair that does not match, which `_load` takes for none."""
+        self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        files.write_atomic(self.directory / f"{name}.key", leaf.key, mode=files.PRIVATE)
+        files.write_atomic(self.directory / f"{name}.crt", leaf.certificate, mode=files.PUBLIC)
