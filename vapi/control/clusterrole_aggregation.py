@@ -1,4 +1,4 @@
-"""clusterrole-aggregation controller: fills a ClusterRole that has an aggregationRule with the rules of those it selects."""
+"""clusterrole-aggregation controller: gives a ClusterRole with an aggregationRule the rules of those it selects."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def aggregate(name: str, aggregation_rule: Obj, roles: Iterable[Obj]) -> list[Ob
 
 
 class ClusterRoleAggregationController(Controller[str]):
-    """Keys are names of ClusterRoles. Any change of one looks at all that aggregate: they are few and their graph unknown."""
+    """Keys are names of ClusterRoles. A change of any looks at all that aggregate: few, with an unknown graph."""
 
     name = "clusterrole-aggregation-controller"
 

@@ -36,6 +36,9 @@ log = logging.getLogger(__name__)
 PERMANENT_AGAIN_S = 300.0
 """A permanent failure is looked at again after this long (design §6)."""
 
+AT_ONCE = 16
+"""Writes of one reconcile that may wait for the store together."""
+
 FIELD_MANAGER = "kube-controller-manager"
 """Of all controllers, as in Kubernetes: clients and the golden files know this manager of status fields."""
 
@@ -79,11 +82,15 @@ class Controller(ABC, Generic[Key]):
     async def reconcile(self, key: Key) -> None:
         """Bring `key` where it should be. Raises Retry, Permanent, ApiError."""
 
+    async def prepare(self) -> None:
+        """Between subscribing and the first key: for what must be complete before any decision."""
+
     async def run(self) -> None:
         """Until cancelled or stopped."""
         off = [self.client.on_change(gvr, self._enqueuer(keys)) for gvr, keys in self.sources().items()]
-        self.queue.refill()
         try:
+            await self.prepare()
+            self.queue.refill()
             async with asyncio.TaskGroup() as group:
                 for _ in range(self.workers):
                     group.create_task(work(self.queue, self._reconcile, name=self.name), name=f"controller {self.name}")
@@ -173,3 +180,27 @@ def names(entries: Iterable[Entry]) -> Iterable[Name]:
 def own_name(change: Change) -> Iterable[Name]:
     """The changed object's own key."""
     return ((change.entry.namespace, change.entry.name),)
+
+
+async def all_at_once(calls: Iterable[Callable[[], Awaitable[object]]], limit: int = AT_ONCE) -> list[ApiError]:
+    """Make all calls, at most `limit` at a time; the errors of those that were refused (404 is success), in order.
+
+    Writes that wait for the store together share its group commit.
+    """
+    waiting = list(calls)
+    pending = iter(waiting)
+    refused: list[ApiError] = []
+
+    async def one_after_the_other() -> None:
+        for call in pending:
+            try:
+                await call()
+            except ApiError as error:
+                if error.code != 404:
+                    refused.append(error)
+            await asyncio.sleep(0)
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(min(limit, len(waiting))):
+            group.create_task(one_after_the_other())
+    return refused

@@ -41,8 +41,8 @@ class RootCaController(Controller[str]):
         entry = self.client.cached(kinds.CONFIG_MAPS, key, NAME)
         if entry is None:
             metadata = {"name": NAME, "namespace": key, "annotations": {DESCRIPTION_KEY: DESCRIPTION}}
-            config_map = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": self._data}
-            await create_unless_there(self, kinds.CONFIG_MAPS, config_map, key)
+            new = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": self._data}
+            await create_unless_there(self, kinds.CONFIG_MAPS, new, key)
             return
         config_map = entry.obj()
         annotations = config_map["metadata"].setdefault("annotations", {})

@@ -8,6 +8,7 @@ from vapi.cacher.entry import Change, ChangeType
 from vapi.control import kinds
 from vapi.control.controller import Controller, Sources
 from vapi.errors import ApiError
+from vapi.gvk import GVR, Obj
 
 DEFAULT = "default"
 
@@ -39,7 +40,7 @@ def _lost(change: Change) -> Iterable[str]:
     return ()
 
 
-async def create_unless_there(controller: Controller[str], gvr: kinds.GVR, obj: kinds.Obj, key: str) -> None:
+async def create_unless_there(controller: Controller[str], gvr: GVR, obj: Obj, key: str) -> None:
     """Create what a namespace must have. Somebody was faster, or the namespace has begun to go: fine."""
     try:
         controller.written(key, gvr, await controller.client.create(gvr, obj))
