@@ -36,3 +36,7 @@ def rfc3339_micro(when: dt.datetime) -> str:
 def parse_rfc3339(text: str) -> dt.datetime:
     """Of either form. Raises ValueError."""
     return dt.datetime.fromisoformat(text.replace("Z", "+00:00"))
+
+
+def utc_from_timestamp(seconds: float) -> dt.datetime:
+    return dt.datetime.fromtimestamp(seconds, dt.UTC)

@@ -114,15 +114,22 @@ def _approval(_row: Resource, new: Obj, old: Obj) -> Obj:
     return merged
 
 
+def _computed(_row: Resource, new: Obj, _old: Obj) -> Obj:
+    """Written by `Registry.change` alone: what it computed from the stored object stands."""
+    return new
+
+
 _SUBRESOURCES: Mapping[str, Callable[[Resource, Obj, Obj], Obj]] = {
     "status": _status,
     "finalize": _finalize,
     "ephemeralcontainers": _ephemeral_containers,
     "resize": _resize,
     "approval": _approval,
+    "scale": _computed,
+    "binding": _computed,
 }
 
-OBJECT_SUBRESOURCES = frozenset(_SUBRESOURCES)
+OBJECT_SUBRESOURCES = frozenset(_SUBRESOURCES) - {"scale", "binding"}
 """Subresources whose body is the object itself; the others are calls (`registry.virtual`)."""
 
 

@@ -11,13 +11,13 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 from vapi.gvk import Obj
-from vapi.registry.caller import Caller
+from vapi.registry.caller import Caller, PatchRequest
 from vapi.resources.resource import Resource, Verb
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """`body` is the decoded object of a create or update; None for get."""
+    """`body` is the decoded object of a create or update; None for get. `patch` is the body of a PATCH."""
 
     caller: Caller
     row: Resource
@@ -26,6 +26,7 @@ class Call:
     namespace: str
     name: str
     body: Obj | None = None
+    patch: PatchRequest | None = None
 
 
 @dataclass(frozen=True, slots=True)

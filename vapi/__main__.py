@@ -1,0 +1,90 @@
+"""The command line: `vapi serve`, `vapi kubeconfig`, `vapi version`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+
+from vapi import config as configuration
+from vapi.config import ConfigError
+from vapi.version import KUBERNETES_VERSION, VERSION
+
+_EPILOG = """\b
+Examples:
+  vapi serve                                    a virtual cluster on an embedded host, on this machine
+  vapi serve --host kubeconfig=$HOME/.kube/config --host-namespace team-a --name team-a
+  vapi serve --store etcd=http://127.0.0.1:2379 --host none
+  kubectl --kubeconfig "$(vapi kubeconfig)" get nodes
+"""
+
+
+def _settings(names: tuple[str, ...] | None = None) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """The settings of `config` as options; their parsing and defaults stay there."""
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        for setting in reversed(configuration.SETTINGS):
+            if names is None or setting.name in names:
+                default = f"  [{setting.variable}; default: {setting.default}]" if setting.default else ""
+                text = setting.help + (default or f"  [{setting.variable}]")
+                command = click.option(setting.flag, setting.name, metavar=setting.metavar, help=text)(command)
+        return click.option(
+            "--config", "file", type=click.Path(path_type=Path), metavar="FILE", help="YAML file of the same settings."
+        )(command)
+
+    return decorate
+
+
+@click.group(epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
+def cli() -> None:
+    """A whole Kubernetes control plane in one process: a virtual cluster in a namespace of a host cluster."""
+
+
+@cli.command(epilog=_EPILOG)
+@_settings()
+def serve(file: Path | None, **flags: str | None) -> None:
+    """Run a virtual cluster until SIGTERM or Ctrl-C."""
+    from vapi import main as composition
+
+    try:
+        code = composition.run(configuration.load(flags, file))
+    except ConfigError as error:
+        _fail(str(error))
+    sys.exit(code)
+
+
+@cli.command()
+@_settings(("data_dir",))
+@click.option("--raw", is_flag=True, help="Print the file itself, not its path.")
+def kubeconfig(file: Path | None, raw: bool, **flags: str | None) -> None:
+    """Print the path of the admin kubeconfig that `serve` wrote."""
+    try:
+        path = configuration.load(flags, file).data_dir / "kubeconfig"
+        text = path.read_text()
+    except ConfigError as error:
+        _fail(str(error))
+    except OSError:
+        _fail(f"there is no {path}: has `vapi serve` run with this --data-dir?")
+    click.echo(text if raw else str(path.resolve()), nl=not raw)
+
+
+@cli.command()
+def version() -> None:
+    """Print the versions of vapi and of the Kubernetes API it serves."""
+    click.echo(f"vapi {VERSION} (Kubernetes {KUBERNETES_VERSION})")
+
+
+def _fail(message: str) -> NoReturn:
+    click.echo(f"vapi: {message}", err=True)
+    sys.exit(2)
+
+
+def main() -> None:
+    cli(prog_name="vapi")
+
+
+if __name__ == "__main__":
+    main()

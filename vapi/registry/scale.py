@@ -1,0 +1,113 @@
+"""The scale subresource: an autoscaling/v1 Scale made from, and written back to, an object with replicas."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from vapi import errors, selectors
+from vapi.errors import ApiError
+from vapi.gvk import GVK, Obj
+from vapi.registry.ownership import FieldOwnership
+from vapi.registry.registry import Registry
+from vapi.registry.virtual import Call, CallHandler, Reply
+from vapi.resources.resource import Resource, Verb
+
+SCALE = GVK("autoscaling", "v1", "Scale")
+
+
+@dataclass(frozen=True, slots=True)
+class ScaleRow:
+    """Where a kind keeps its numbers; `plain_selector`: a label map, not a LabelSelector (ReplicationController)."""
+
+    plain_selector: bool = False
+
+
+SCALABLE: Mapping[tuple[str, str], ScaleRow] = {
+    ("apps", "deployments"): ScaleRow(),
+    ("apps", "replicasets"): ScaleRow(),
+    ("apps", "statefulsets"): ScaleRow(),
+    ("", "replicationcontrollers"): ScaleRow(plain_selector=True),
+}
+
+
+def to_scale(obj: Obj, row: ScaleRow) -> Obj:
+    """The Scale of an object; `spec.replicas` is omitted when 0, as Go's omitempty does."""
+    metadata = obj["metadata"]
+    spec = obj.get("spec", {})
+    replicas = spec.get("replicas", 0)
+    selector = spec.get("selector") or {}
+    text = (
+        ",".join(f"{k}={v}" for k, v in sorted(selector.items()))
+        if row.plain_selector
+        else str(selectors.label_selector_from_obj(selector))
+    )
+    status: Obj = {"replicas": obj.get("status", {}).get("replicas", 0)}
+    if text:
+        status["selector"] = text
+    kept = ("name", "namespace", "uid", "resourceVersion", "creationTimestamp")
+    return {
+        "kind": "Scale",
+        "apiVersion": "autoscaling/v1",
+        "metadata": {key: metadata[key] for key in kept if key in metadata},
+        "spec": {"replicas": replicas} if replicas else {},
+        "status": status,
+    }
+
+
+class Scales:
+    """Handlers of `<plural>/scale` for the CallTable."""
+
+    def __init__(self, registry: Registry, fields: FieldOwnership, scale_row: Resource) -> None:
+        self._registry = registry
+        self._fields = fields
+        self._scale_row = scale_row
+
+    def handlers(self) -> Mapping[tuple[str, str, str], CallHandler]:
+        return {(group, plural, "scale"): self.handle for group, plural in SCALABLE}
+
+    async def handle(self, call: Call) -> Reply:
+        row = SCALABLE[(call.row.gvr.group, call.row.gvr.resource)]
+        if call.verb is Verb.GET:
+            entry = await self._registry.get(call.row, call.namespace, call.name)
+            return Reply(to_scale(entry.obj(), row), 200)
+
+        def change(obj: Obj) -> Obj:
+            wanted = self._wanted(call, to_scale(obj, row))
+            obj["spec"]["replicas"] = wanted
+            return obj
+
+        written = await self._registry.change(
+            call.caller, call.row, call.namespace, call.name, change, subresource="scale"
+        )
+        return Reply(to_scale(written.entry.obj(), row), 200)
+
+    def _wanted(self, call: Call, scale: Obj) -> int:
+        patched = self._fields.patch(self._scale_row, scale, call.patch) if call.patch is not None else call.body
+        wanted = patched or {}
+        metadata = wanted.get("metadata") or {}
+        if metadata.get("name", call.name) != call.name:
+            raise errors.bad_request(
+                f"the name of the object ({metadata['name']}) does not match the name on the URL ({call.name})"
+            )
+        version = metadata.get("resourceVersion")
+        if version and version != scale["metadata"]["resourceVersion"]:
+            raise errors.conflict(call.row.gvr, call.name)
+        uid = metadata.get("uid")
+        if uid and uid != scale["metadata"]["uid"]:
+            raise errors.conflict(
+                call.row.gvr,
+                call.name,
+                f"Precondition failed: UID in precondition: {uid}, UID in object meta: {scale['metadata']['uid']}",
+            )
+        replicas = (wanted.get("spec") or {}).get("replicas", 0)
+        if not isinstance(replicas, int) or isinstance(replicas, bool):
+            raise errors.bad_request("spec.replicas must be an integer")
+        if replicas < 0:
+            raise _negative(call, replicas)
+        return replicas
+
+
+def _negative(call: Call, replicas: int) -> ApiError:
+    cause = errors.field_invalid("spec.replicas", replicas, "must be greater than or equal to 0")
+    return errors.invalid(SCALE, call.name, [cause])
