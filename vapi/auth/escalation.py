@@ -7,7 +7,6 @@ Source: kubernetes pkg/registry/rbac (policybased storage, escalation_check.go).
 from __future__ import annotations
 
 from vapi import errors
-from vapi.auth.aggregation import aggregates
 from vapi.auth.rbac import GROUP, MASTERS, Rbac
 from vapi.auth.rules import Rule, compact, describe, quoted, uncovered
 from vapi.authorizer import User
@@ -57,7 +56,7 @@ class _Escalation:
             return
         self._confirm(request, user, obj.get("rules") or ())
         # an aggregating role can gather anything, and its removal can tighten what others hold
-        aggregating = aggregates(obj) or aggregates(request.old or {})
+        aggregating = _aggregates(obj) or _aggregates(request.old or {})
         if aggregating and uncovered(self._held(user, request.namespace), _EVERYTHING):
             raise _forbidden(request, "must have cluster-admin privileges to use the aggregationRule")
 
@@ -97,6 +96,10 @@ class _Escalation:
 
     def _held(self, user: User, namespace: str) -> list[Rule]:
         return [grant.rule for grant in self._rbac.grants(user, namespace) if grant.rule is not None]
+
+
+def _aggregates(role: Obj) -> bool:
+    return bool((role.get("aggregationRule") or {}).get("clusterRoleSelectors"))
 
 
 def _forbidden(request: AdmissionRequest, why: str) -> ApiError:

@@ -3,8 +3,8 @@
 Roles and bindings are kept compiled, one object per event; an answer is kept
 per (user, groups, verb, API group, resource, subresource, namespace) as allow,
 deny or only-these-names until any of the four kinds changes.
-*Measured*: a kept answer 0.6 µs, a new one 60 µs with the bootstrap roles, one
-event 20 µs, loading the bootstrap objects 6 ms.
+*Measured*: a kept answer 0.2 µs, a new one 60-90 µs with the bootstrap roles
+(they are compiled then), loading the bootstrap objects 0.4 ms.
 Source: kubernetes plugin/pkg/auth/authorizer/rbac, pkg/registry/rbac/validation.
 """
 
