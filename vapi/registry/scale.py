@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from vapi import errors, selectors
+from vapi import errors
 from vapi.errors import ApiError
 from vapi.gvk import GVK, Obj
 from vapi.registry.ownership import FieldOwnership
@@ -37,11 +37,7 @@ def to_scale(obj: Obj, row: ScaleRow) -> Obj:
     spec = obj.get("spec", {})
     replicas = spec.get("replicas", 0)
     selector = spec.get("selector") or {}
-    text = (
-        ",".join(f"{k}={v}" for k, v in sorted(selector.items()))
-        if row.plain_selector
-        else str(selectors.label_selector_from_obj(selector))
-    )
+    text = ",".join(f"{k}={v}" for k, v in sorted(selector.items())) if row.plain_selector else selector_text(selector)
     status: Obj = {"replicas": obj.get("status", {}).get("replicas", 0)}
     if text:
         status["selector"] = text
@@ -53,6 +49,24 @@ def to_scale(obj: Obj, row: ScaleRow) -> Obj:
         "spec": {"replicas": replicas} if replicas else {},
         "status": status,
     }
+
+
+def selector_text(selector: Obj) -> str:
+    """A metav1.LabelSelector as clients write it in a query. Source: metav1.LabelSelectorAsSelector and its String."""
+    terms = [(k, f"{k}={v}") for k, v in (selector.get("matchLabels") or {}).items()]
+    for requirement in selector.get("matchExpressions") or ():
+        key, values = requirement["key"], ",".join(sorted(requirement.get("values") or ()))
+        form = _OPERATORS[requirement["operator"]]
+        terms.append((key, form.format(key=key, values=values)))
+    return ",".join(text for _, text in sorted(terms, key=lambda term: term[0]))
+
+
+_OPERATORS = {
+    "In": "{key} in ({values})",
+    "NotIn": "{key} notin ({values})",
+    "Exists": "{key}",
+    "DoesNotExist": "!{key}",
+}
 
 
 class Scales:
