@@ -34,6 +34,8 @@ from vapi.resources.strategy import WriteContext
 
 ATTEMPTS = 5  # upstream retries a patch 5 times, and GuaranteedUpdate until it succeeds
 NAME_ATTEMPTS = 8  # upstream maxNameGenerationCreateAttempts
+SEEN_S = 1.0
+"""How long an acknowledged write is held back for the watch cache; what is committed is never answered as an error."""
 APPLY = "application/apply-patch+yaml"
 NAMESPACES = GVR("", "v1", "namespaces")
 
@@ -180,7 +182,8 @@ class Writes:
         return entry.key, entry.revision
 
     async def _seen(self, row: Resource, key: str, value: bytes, revision: int) -> Entry:
-        """The committed entry: from the view, which holds it already unless the store's feed lags (etcd)."""
+        """The committed entry, once the view holds it: with SQLite it does already, with etcd the feed may lag."""
+        await self._feed.wait_until(revision, SEEN_S)
         entry = self._feed.cachers[stored_kind(row).prefix].view.get(key)
         if entry is not None and entry.revision == revision:
             return entry
@@ -379,6 +382,7 @@ class Writes:
             return Written(make_entry(kind, entry.key, value, entry.revision, stored))
         if _gone(row, new):
             revision = await self._store.delete(entry.key, expected=entry.revision)
+            await self._feed.wait_until(revision, SEEN_S)
             return Written(make_entry(kind, entry.key, value, revision, stored), removed=True)
         self._feed.expect(value, stored)
         try:
@@ -421,6 +425,7 @@ class Writes:
             case deletion.Act.REMOVE:
                 if not caller.dry_run:
                     revision = await self._store.delete(entry.key, expected=entry.revision)
+                    await self._feed.wait_until(revision, SEEN_S)
                     entry = make_entry(stored_kind(row), entry.key, entry.value, revision)
                 return Written(entry, removed=True)
 
