@@ -109,6 +109,8 @@ class Resource:
     not_acted_on: str = ""
     """Why a write is only stored; sent as a Warning on every write (issue 3)."""
     storage_version_hash: str = ""
+    custom: bool = False
+    """Of a CRD: list items carry apiVersion and kind, no strategic merge, no protobuf."""
 
     @cached_property
     def gvk(self) -> GVK:
