@@ -83,6 +83,31 @@ class OwnerIndex:
                 del self._names[bucket]
 
 
+class UidIndex:
+    """uid → name, for kinds that other objects refer to by uid."""
+
+    def __init__(self, client: Client, gvr: GVR) -> None:
+        self._client = client
+        self._gvr = gvr
+        self._names: dict[str, Name] = {}
+
+    def name(self, uid: str) -> Name | None:
+        """None: no such object now."""
+        return self._names.get(uid)
+
+    def changed(self, change: Change) -> None:
+        if change.type is ChangeType.DELETED:
+            self._names.pop(change.entry.uid, None)
+        else:
+            self._names[change.entry.uid] = (change.entry.namespace, change.entry.name)
+
+    async def fill(self) -> None:
+        async for snapshot in sliced(self._client.entries(self._gvr)):
+            entry = self._client.cached(self._gvr, snapshot.namespace, snapshot.name)
+            if entry is not None:
+                self._names[entry.uid] = (entry.namespace, entry.name)
+
+
 class Facts(Generic[T]):
     """What `derive` makes of an object, once per revision; only for objects that were asked for.
 
@@ -113,6 +138,7 @@ class Informers:
     def __init__(self, client: Client) -> None:
         self._client = client
         self._owners: dict[GVR, OwnerIndex] = {}
+        self._uids: dict[GVR, UidIndex] = {}
         self._facts: dict[tuple[GVR, Callable[[Obj], Any]], Facts[Any]] = {}
         self._unsubscribe: list[Callable[[], None]] = []
 
@@ -120,6 +146,13 @@ class Informers:
         index = self._owners.get(gvr)
         if index is None:
             index = self._owners[gvr] = OwnerIndex(self._client, gvr)
+            self._unsubscribe.append(self._client.on_change(gvr, index.changed))
+        return index
+
+    def uids(self, gvr: GVR) -> UidIndex:
+        index = self._uids.get(gvr)
+        if index is None:
+            index = self._uids[gvr] = UidIndex(self._client, gvr)
             self._unsubscribe.append(self._client.on_change(gvr, index.changed))
         return index
 
@@ -133,8 +166,10 @@ class Informers:
 
     async def start(self) -> None:
         """Fill the indexes."""
-        for index in self._owners.values():
-            await index.fill()
+        for owners in self._owners.values():
+            await owners.fill()
+        for uids in self._uids.values():
+            await uids.fill()
 
     def stop(self) -> None:
         """Take all handlers off. Idempotent."""
