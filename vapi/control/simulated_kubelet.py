@@ -166,7 +166,7 @@ class SimulatedScheduler(Controller[Name]):
             raise Retry(_LOOK_AGAIN_S)
         await self.client.bind(entry.namespace, entry.name, chosen, uid=entry.uid)
         message = f"Successfully assigned {entry.namespace}/{entry.name} to {chosen}"
-        self.events.record(pod, NORMAL, "Scheduled", message, component="default-scheduler")
+        self.events.record("default-scheduler", pod, NORMAL, "Scheduled", message)
 
     async def _cannot_place(self, pod: Obj, count: int) -> None:
         message = f"0/{count} nodes are available: {count} node(s) didn't match Pod's node affinity/selector."
@@ -184,7 +184,7 @@ class SimulatedScheduler(Controller[Name]):
             )
             pod["status"]["conditions"] = kept
             await self.client.update(PODS, pod, subresource="status")
-            self.events.record(pod, WARNING, "FailedScheduling", message, component="default-scheduler")
+            self.events.record("default-scheduler", pod, WARNING, "FailedScheduling", message)
 
 
 def choose_node(pod: Obj, nodes: Sequence[Entry], placed: Mapping[str, int]) -> str:
@@ -249,7 +249,7 @@ class SimulatedKubelet(Controller[Name]):
     async def _start(self, pod: Obj) -> None:
         missing = self._missing(pod)
         if missing:
-            self.events.record(pod, WARNING, "FailedMount", missing, component="kubelet")
+            self.events.record("kubelet", pod, WARNING, "FailedMount", missing)
             raise Retry(_LOOK_AGAIN_S)
         index = NODE_NAMES.index(pod["spec"]["nodeName"])
         host_ip = str(NODE_NETWORK[index + 1])
@@ -262,7 +262,7 @@ class SimulatedKubelet(Controller[Name]):
                 ("Created", "Container created"),
                 ("Started", "Container started"),
             ):
-                self.events.record(pod, NORMAL, reason, message, component="kubelet")
+                self.events.record("kubelet", pod, NORMAL, reason, message)
 
     async def _go_on(self, pod: Obj) -> None:
         if pod["spec"].get("restartPolicy", "Always") == "Always":

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from vapi.cacher.entry import Change, Entry
 from vapi.gvk import GVR, Obj
 from vapi.registry.caller import Caller, DeleteOptions, PatchRequest, Preconditions, system_caller
+from vapi.registry.pod_calls import PODS, bound
 from vapi.registry.registry import Registry
 from vapi.resources.resource import Catalog, Propagation, Resource
 
@@ -87,6 +88,18 @@ class Client:
         patch = PatchRequest(content_type=content_type, body=body, force=force, field_validation="Ignore")
         written = await self._registry.patch(
             self.caller(), self.row(gvr), namespace, name, patch, subresource=subresource
+        )
+        return written.entry.obj()
+
+    async def bind(self, namespace: str, name: str, node: str, *, uid: str) -> Obj:
+        """Put a Pod on a node, once. Raises ApiError 404, 409."""
+        written = await self._registry.change(
+            self.caller(),
+            self.row(PODS),
+            namespace,
+            name,
+            lambda pod: bound(pod, name, node, {"uid": uid}),
+            subresource="binding",
         )
         return written.entry.obj()
 

@@ -56,7 +56,7 @@ class PodCalls:
             raise errors.invalid(GVK("", "v1", "Binding"), name, [cause])
 
         def change(pod: Obj) -> Obj:
-            return _bound(pod, name, target["name"], metadata)
+            return bound(pod, name, target["name"], metadata)
 
         await self._registry.change(
             call.caller, self._registry.row(PODS), call.namespace, name, change, subresource="binding"
@@ -97,7 +97,8 @@ class PodCalls:
         )
 
 
-def _bound(pod: Obj, name: str, node: str, binding: Obj) -> Obj:
+def bound(pod: Obj, name: str, node: str, binding: Obj) -> Obj:
+    """`pod`, edited, on `node`. `binding` is the Binding's metadata: uid is a precondition. Raises ApiError 409."""
     uid = (binding or {}).get("uid")
     metadata, spec = pod["metadata"], pod["spec"]
     gvr = GVR("", "v1", "pods/binding")
