@@ -1,4 +1,4 @@
-"""The embedded host's nodes: invented Nodes, a scheduler that spreads, and a kubelet that "runs" pods by writing their status.
+"""The embedded host's nodes: invented Nodes, a scheduler that spreads, a kubelet that only writes status.
 
 Nothing is executed: a container is Running as soon as its pod is bound and
 every Secret, ConfigMap and claim it needs exists; containers that may end (restartPolicy
@@ -188,7 +188,7 @@ class SimulatedScheduler(Controller[Name]):
 
 
 def choose_node(pod: Obj, nodes: Sequence[Entry], placed: Mapping[str, int]) -> str:
-    """The fitting node with the fewest pods, or "". Looks at nodeSelector, required node affinity, cordons and ports."""
+    """The fitting node with the fewest pods, or "". Looks at nodeSelector, required node affinity and cordons."""
     fitting = [n for n in nodes if _fits(pod, n)]
     return min(fitting, key=lambda n: (placed[n.name], n.name)).name if fitting else ""
 
