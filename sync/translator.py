@@ -1,0 +1,221 @@
+"""Translator: one row a kind: what of it goes to the host, what comes back, and what it needs there first.
+
+A row holds pure functions of dicts; the engine (`syncer`) is the only code that
+acts on them. `Context` is all that a translation may know besides its object.
+Objects given to a row are shared and never edited; answers may share parts with them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from sync import metadata as md
+from sync import names
+from vapi.gvk import GVK, GVR, Obj
+
+PODS = GVR("", "v1", "pods")
+SERVICES = GVR("", "v1", "services")
+ENDPOINTS = GVR("", "v1", "endpoints")
+ENDPOINTSLICES = GVR("discovery.k8s.io", "v1", "endpointslices")
+CONFIGMAPS = GVR("", "v1", "configmaps")
+SECRETS = GVR("", "v1", "secrets")
+NAMESPACES = GVR("", "v1", "namespaces")
+NODES = GVR("", "v1", "nodes")
+EVENTS = GVR("", "v1", "events")
+LEASES = GVR("coordination.k8s.io", "v1", "leases")
+
+
+class Untranslatable(Exception):
+    """The object asks for what cannot be had on a shared host; the message is for the tenant."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ref:
+    """A virtual object that another one names."""
+
+    resource: GVR
+    namespace: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceLink:
+    """A Service with an address of its own, as the service variables of pods show it."""
+
+    name: str
+    ip: str
+    ports: tuple[tuple[str, int, str], ...]
+    """(name, port, protocol)."""
+
+
+def _no_labels(_namespace: str) -> Mapping[str, str]:
+    return {}
+
+
+def _no_services(_namespace: str) -> Sequence[ServiceLink]:
+    return ()
+
+
+def _no_namespaces() -> Iterable[tuple[str, Mapping[str, str]]]:
+    return ()
+
+
+def _no_service(_namespace: str, _name: str) -> Obj | None:
+    return None
+
+
+def _no_uid(_namespace: str, _name: str) -> str:
+    return ""
+
+
+def _referenced(_ref: Ref) -> bool:
+    return True
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """The virtual cluster as translations see it. The callables read caches and never await."""
+
+    cluster: str
+    """NAME."""
+    host_namespace: str
+    """HOSTNS."""
+    anchor_uid: str = ""
+    cluster_domain: str = "cluster.local"
+    api_server_ip: str = ""
+    """Where the host's pods reach our API server; "" while unknown: they get no KUBERNETES_* variables."""
+    api_server_port: int = 443
+    dns_ip: str | None = None
+    """Of the tenant's DNS; None: there is none, and pods keep the host's."""
+    service_account: str = "default"
+    """The ServiceAccount of host pods, which has no rights there."""
+    from_host: md.KeyPatterns = field(default_factory=md.KeyPatterns)
+    namespace_labels: Callable[[str], Mapping[str, str]] = _no_labels
+    namespaces: Callable[[], Iterable[tuple[str, Mapping[str, str]]]] = _no_namespaces
+    """(name, labels) of every tenant Namespace."""
+    service_links: Callable[[str], Sequence[ServiceLink]] = _no_services
+    service: Callable[[str, str], Obj | None] = _no_service
+    """A tenant Service (shared), or None."""
+    host_pod_uid: Callable[[str, str], str] = _no_uid
+    """(tenant namespace, tenant pod) → uid of its twin, or ""."""
+    referenced: Callable[[Ref], bool] = _referenced
+    """Whether something on the host, or on its way there, refers to it."""
+
+    def host_name(self, name: str, namespace: str) -> str:
+        return names.host_name(name, namespace, self.cluster)
+
+    def own_labels(self, namespace: str) -> dict[str, str]:
+        """The two labels of everything of `namespace`."""
+        return {md.MANAGED_BY: self.cluster, md.NAMESPACE: namespace}
+
+    def selector_labels(self, match_labels: Mapping[str, str] | None, namespace: str) -> dict[str, str]:
+        """matchLabels (or a Service's selector) that meet only objects of `namespace`."""
+        mine = {k: v for k, v in (match_labels or {}).items() if not md.reserved(k)}
+        return mine | self.own_labels(namespace)
+
+    def host_metadata(self, virtual: Obj, gvk: GVK, *, controller: bool = False) -> Obj:
+        """Name, labels, annotations and owner of the twin; the tenant's keys first, so that ours win."""
+        metadata = virtual["metadata"]
+        name, namespace = metadata["name"], metadata.get("namespace", "")
+        labels = md.tenant_labels(virtual, self.from_host) | self.own_labels(namespace)
+        annotations = md.tenant_annotations(virtual, self.from_host)
+        annotations[md.OBJECT_NAME] = name
+        annotations[md.OBJECT_NAMESPACE] = namespace
+        annotations[md.OBJECT_UID] = metadata.get("uid", "")
+        annotations[md.OBJECT_KIND] = md.kind_text(gvk)
+        twin: Obj = {
+            "name": self.host_name(name, namespace),
+            "namespace": self.host_namespace,
+            "labels": labels,
+            "annotations": annotations,
+        }
+        if self.anchor_uid:
+            anchor = names.anchor_name(self.cluster)
+            twin["ownerReferences"] = [
+                md.owner_reference(anchor=anchor, anchor_uid=self.anchor_uid, controller=controller)
+            ]
+        return twin
+
+
+class WhenLost(StrEnum):
+    RECREATE = "recreate"
+    END = "end"  # the virtual object ends too
+
+
+class Direction(StrEnum):
+    TO_HOST = "to host"
+    FROM_HOST = "from host"
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """One strategic merge patch of the twin. `optional`: a refusal is told in an event and does not stop the others."""
+
+    patch: Obj
+    subresource: str = ""
+    optional: bool = False
+
+
+def no_references(_virtual: Obj) -> Iterable[Ref]:
+    return ()
+
+
+def always(_virtual: Obj, _context: Context) -> bool:
+    return True
+
+
+def no_status(_virtual: Obj, _host: Obj) -> Obj | None:
+    return None
+
+
+def as_desired(desired: Obj) -> Obj:
+    return desired
+
+
+def settled(_desired: Obj, _answer: Obj) -> Write | None:
+    return None
+
+
+def never(_desired: Obj, _host: Obj) -> bool:
+    return False
+
+
+@dataclass(frozen=True, slots=True)
+class Translator:
+    """A row. Only `gvk`, `resource` and `to_host` are needed; the rest has the defaults of a plain object."""
+
+    resource: GVR
+    gvk: GVK
+    to_host: Callable[[Obj, Context], Obj]
+    """Virtual → desired host object. Raises Untranslatable."""
+    references: Callable[[Obj], Iterable[Ref]] = no_references
+    """What must exist on the host first."""
+    wanted: Callable[[Obj, Context], bool] = always
+    creation: Callable[[Obj], Obj] = as_desired
+    """The desired object as it can be created (some fields only exist later)."""
+    status: Callable[[Obj, Obj], Obj | None] = no_status
+    """(virtual, host) → the status that the virtual object should have; None: nothing comes back."""
+    update: Callable[[Obj, Obj], Iterable[Write]] | None = None
+    """(desired, host) → patches; None: the whole object, by server-side apply."""
+    settle: Callable[[Obj, Obj], Write | None] = settled
+    """(desired, answer): what to note on a twin that the host wants otherwise, so that it is asked for once only."""
+    replace: Callable[[Obj, Obj], bool] = never
+    """(desired, host): no update leads there (an immutable field): delete and create again."""
+    when_lost: WhenLost = WhenLost.RECREATE
+    forwards_deletion: bool = False
+    """Deletion goes out at once, with its grace (Pods); else the twin stays until the virtual object is gone."""
+    keeps_body: bool = False
+    """The host's body is needed at each event (a status comes back)."""
+    priority: int = 3
+    """Of its writes: 0 deletes and tokens, 1 Services and references, 2 pods, 3 the rest."""
+    direction: Direction = Direction.TO_HOST
+
+    @property
+    def kind_text(self) -> str:
+        return md.kind_text(self.gvk)
+
+    @property
+    def marks(self) -> bool:
+        return self.when_lost is WhenLost.END

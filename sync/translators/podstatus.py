@@ -1,0 +1,128 @@
+"""Pod status: the host's, told in the tenant's terms. Source: sync-behaviour §2.6, "do better" included.
+
+The tenant keeps qosClass (injected containers change the host's) and the
+conditions of its readiness gates; containers that it does not have are not shown.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sync import metadata as md
+from vapi import encoding
+from vapi.gvk import Obj
+
+_CONTAINER_STATUSES = (
+    ("containerStatuses", "containers"),
+    ("initContainerStatuses", "initContainers"),
+    ("ephemeralContainerStatuses", "ephemeralContainers"),
+)
+
+_TENANTS_OWN = ("qosClass", "resourceClaimStatuses")
+"""Kept from the virtual status."""
+
+
+def gate_types(virtual: Obj) -> set[str]:
+    return {g["conditionType"] for g in virtual["spec"].get("readinessGates") or ()}
+
+
+def gate_conditions(virtual: Obj) -> list[Obj]:
+    """The conditions that the tenant owns, and the host must know to call the pod ready."""
+    gates = gate_types(virtual)
+    return [c for c in (virtual.get("status") or {}).get("conditions") or () if c["type"] in gates] if gates else []
+
+
+def status(virtual: Obj, host: Obj) -> Obj:
+    """The status that the virtual pod should have."""
+    theirs = _in_tenant_terms(virtual, host)
+    ours: Obj = virtual.get("status") or {}
+    new = {k: v for k, v in theirs.items() if k not in _TENANTS_OWN and k != "observedGeneration"}
+    for key in _TENANTS_OWN:
+        if key in ours:
+            new[key] = ours[key]
+    new.setdefault("phase", "Pending")
+    if "qosClass" not in new and "qosClass" in theirs:
+        new["qosClass"] = theirs["qosClass"]
+    for statuses, containers in _CONTAINER_STATUSES:
+        if statuses in new:
+            known = {c["name"] for c in virtual["spec"].get(containers) or ()}
+            new[statuses] = [s for s in new[statuses] if s["name"] in known]
+    generations = _Generations(virtual, host)
+    observed = generations.seen(theirs.get("observedGeneration"), ours.get("observedGeneration"))
+    if observed:
+        new["observedGeneration"] = observed
+    if "conditions" in theirs or "conditions" in ours:
+        new["conditions"] = _conditions(virtual, theirs, ours, generations)
+    return new
+
+
+def _in_tenant_terms(virtual: Obj, host: Obj) -> Obj:
+    """The host's status, names and uid replaced: the kubelet's messages hold `pod=<name>_<namespace>(<uid>)`."""
+    status: Obj = host.get("status") or {}
+    there, here = host["metadata"], virtual["metadata"]
+    text = encoding.dumps(status)
+    if there["name"].encode() not in text and there["uid"].encode() not in text:
+        return status
+    for old, new in (
+        (f"{there['name']}_{there.get('namespace', '')}", f"{here['name']}_{here['namespace']}"),
+        (there["name"], here["name"]),
+        (there["uid"], here["uid"]),
+    ):
+        text = text.replace(old.encode(), new.encode())
+    replaced: Obj = encoding.loads(text)
+    return replaced
+
+
+class _Generations:
+    """Host generations as the tenant's: what the kubelet saw of ours is what last went out, once it saw the latest."""
+
+    def __init__(self, virtual: Obj, host: Obj) -> None:
+        sent = (host["metadata"].get("annotations") or {}).get(md.GENERATION, "")
+        self._sent = int(sent) if sent.isdigit() else 0
+        self._host: int = host["metadata"].get("generation", 0)
+        self._limit: int = virtual["metadata"].get("generation", 0)
+
+    def seen(self, observed: Any, before: Any) -> int:
+        """0: unknown, and not to be shown (hosts before 1.33 have none)."""
+        if not observed:
+            return 0
+        if observed >= self._host:
+            return min(self._sent, self._limit)
+        return int(before or 0)
+
+
+def _conditions(virtual: Obj, theirs: Obj, ours: Obj, generations: _Generations) -> list[Obj]:
+    gates = gate_types(virtual)
+    before = {c["type"]: c for c in ours.get("conditions") or ()}
+    conditions = []
+    for condition in theirs.get("conditions") or ():
+        if condition["type"] in gates:
+            continue
+        known = before.get(condition["type"], {}).get("observedGeneration")
+        observed = generations.seen(condition.get("observedGeneration"), known)
+        shown = {k: v for k, v in condition.items() if k != "observedGeneration"}
+        conditions.append({**shown, "observedGeneration": observed} if observed else shown)
+    return conditions + [c for t, c in before.items() if t in gates]
+
+
+def lost_status(virtual: Obj, *, reason: str, now: str) -> Obj:
+    """The last status of a pod whose twin is gone: Failed, as after an eviction, so that owners make a new one."""
+    ours: Obj = virtual.get("status") or {}
+    conditions = [c for c in ours.get("conditions") or () if c["type"] != "DisruptionTarget"]
+    conditions.append(
+        {
+            "type": "DisruptionTarget",
+            "status": "True",
+            "reason": reason,
+            "message": "the pod was deleted on the host",
+            "lastProbeTime": None,
+            "lastTransitionTime": now,
+        }
+    )
+    return {
+        **ours,
+        "phase": "Failed",
+        "reason": reason,
+        "message": "the pod was deleted on the host",
+        "conditions": conditions,
+    }

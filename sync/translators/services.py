@@ -1,0 +1,57 @@
+"""Services: their numbers were given by the host already (the Allocator), so they go out with them.
+
+`default/kubernetes` is not sent: it stands for our own Service, which exists.
+"""
+
+from __future__ import annotations
+
+from sync.translator import SERVICES, Context, Translator
+from vapi.gvk import GVK, Obj
+
+GVK_SERVICE = GVK("", "v1", "Service")
+
+OWN = ("default", "kubernetes")
+
+
+def to_host(virtual: Obj, context: Context) -> Obj:
+    spec: Obj = dict(virtual["spec"])
+    if spec.get("selector"):
+        spec["selector"] = context.selector_labels(spec["selector"], virtual["metadata"]["namespace"])
+    else:
+        spec.pop("selector", None)
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": context.host_metadata(virtual, GVK_SERVICE),
+        "spec": spec,
+    }
+
+
+def wanted(virtual: Obj, _context: Context) -> bool:
+    metadata = virtual["metadata"]
+    return (metadata["namespace"], metadata["name"]) != OWN
+
+
+def status(virtual: Obj, host: Obj) -> Obj:
+    """The load balancer is the host's, conditions of the tenant's controllers stay."""
+    theirs: Obj = host.get("status") or {}
+    return {**(virtual.get("status") or {}), "loadBalancer": theirs.get("loadBalancer") or {}}
+
+
+def replace(desired: Obj, host: Obj) -> bool:
+    """The cluster IP of a Service cannot change, and the tenant's is the one that its pods know."""
+    want, have = desired["spec"].get("clusterIP"), host["spec"].get("clusterIP")
+    exposed = "ExternalName" not in (desired["spec"].get("type"), host["spec"].get("type"))
+    return bool(exposed and want and have and want != have)
+
+
+TRANSLATOR = Translator(
+    resource=SERVICES,
+    gvk=GVK_SERVICE,
+    to_host=to_host,
+    wanted=wanted,
+    status=status,
+    replace=replace,
+    keeps_body=True,
+    priority=1,
+)

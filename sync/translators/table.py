@@ -1,0 +1,21 @@
+"""The table of translators: adding a kind adds its row here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from sync.translator import Translator
+from sync.translators import configmaps, endpoints, endpointslices, pods, secrets, services
+from vapi.gvk import GVR
+
+TRANSLATORS: tuple[Translator, ...] = (
+    configmaps.TRANSLATOR,
+    secrets.TRANSLATOR,
+    services.TRANSLATOR,
+    endpoints.TRANSLATOR,
+    endpointslices.TRANSLATOR,
+    pods.TRANSLATOR,
+)
+
+BY_RESOURCE: Mapping[GVR, Translator] = MappingProxyType({t.resource: t for t in TRANSLATORS})

@@ -1,0 +1,65 @@
+"""Every `pairs/<plural>/<case>.virtual.yaml` becomes its `.host.yaml`, and the virtual object stays as it is.
+
+A new pair: write the virtual file, run `python -m tests.sync.translators.test_pairs`, read what came.
+"""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+
+import pytest
+import yaml
+
+from sync.translator import Context, ServiceLink
+from sync.translators.table import BY_RESOURCE
+from vapi.gvk import Obj
+
+PAIRS = Path(__file__).parent.parent / "pairs"
+
+NAMESPACE_LABELS = {
+    "default": {"kubernetes.io/metadata.name": "default"},
+    "team": {"tier": "gold"},
+    "a": {},
+}
+
+CONTEXT = Context(
+    cluster="vc",
+    host_namespace="host-ns",
+    anchor_uid="anchor-uid",
+    api_server_ip="10.0.0.1",
+    service_account="vapi-vc-workload",
+    namespace_labels=lambda namespace: NAMESPACE_LABELS[namespace],
+    namespaces=NAMESPACE_LABELS.items,
+    service_links=lambda _namespace: [ServiceLink("my-db", "10.0.0.9", (("sql", 5432, "TCP"), ("", 53, "UDP")))],
+    host_pod_uid=lambda _namespace, name: "host-uid" if name == "web" else "",
+)
+
+
+def translate(path: Path) -> Obj:
+    virtual = yaml.safe_load(path.read_text())
+    row = next(t for gvr, t in BY_RESOURCE.items() if gvr.resource == path.parent.name)
+    before = copy.deepcopy(virtual)
+    desired = row.to_host(virtual, CONTEXT)
+    assert virtual == before
+    return row.creation(desired)
+
+
+VIRTUALS = sorted(PAIRS.glob("*/*.virtual.yaml"))
+
+
+@pytest.mark.parametrize("path", VIRTUALS, ids=lambda p: f"{p.parent.name}/{p.name.partition('.')[0]}")
+def test_a_virtual_object_becomes_its_host_object(path: Path) -> None:
+    expected = yaml.safe_load(path.with_name(path.name.replace(".virtual.", ".host.")).read_text())
+    assert translate(path) == expected
+
+
+def write_pairs() -> None:
+    """By hand, to look at the difference in git."""
+    for path in VIRTUALS:
+        text = yaml.safe_dump(translate(path), sort_keys=False, width=110)
+        path.with_name(path.name.replace(".virtual.", ".host.")).write_text(text)
+
+
+if __name__ == "__main__":
+    write_pairs()
