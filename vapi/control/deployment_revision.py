@@ -113,7 +113,7 @@ def _history(history: str, revision: str) -> str:
 
 
 def new_replica_set(deployment: Obj, *, replicas: int, most: int, revision: int) -> Obj:
-    """The ReplicaSet of the Deployment's present template. Its name follows from the template: creating is idempotent."""
+    """The ReplicaSet of the Deployment's present template. Named after the template: creating is idempotent."""
     spec = deployment["spec"]
     template = copy.deepcopy(spec["template"])
     collisions = (deployment.get("status") or {}).get("collisionCount", 0)

@@ -122,7 +122,7 @@ def active_or_latest(new: SetSize | None, olds: Sequence[SetSize]) -> SetSize | 
         return active[0]
     if active:
         return None
-    return new or max(olds, key=lambda old: old.age, default=None)
+    return new or next(iter(sorted(olds, key=lambda old: old.age, reverse=True)), None)
 
 
 def proportional(limit: Limits, sets: Sequence[SetSize], before: int) -> list[Step]:
