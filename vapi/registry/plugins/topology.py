@@ -1,0 +1,39 @@
+"""PodTopologyLabels: a Pod carries the zone and region of the Node it is put on."""
+
+from __future__ import annotations
+
+from vapi.gvk import GVR, Obj
+from vapi.registry.admission import AdmissionPlugin, AdmissionRequest, Lookup, Operation
+
+NODES = GVR("", "v1", "nodes")
+LABELS = ("topology.kubernetes.io/zone", "topology.kubernetes.io/region")
+
+
+def pod_topology_labels(lookup: Lookup) -> AdmissionPlugin:
+    """Of Pods created on a node, and of Bindings (whose labels go over to the Pod)."""
+
+    def mutate(request: AdmissionRequest) -> None:
+        if request.obj is None:
+            return
+        name = _node_of(request.obj)
+        entry = lookup.cached(NODES, "", name) if name else None
+        if entry is None:
+            return
+        found = {label: entry.labels[label] for label in LABELS if label in entry.labels}
+        if found:
+            metadata = request.obj["metadata"]
+            metadata["labels"] = {**(metadata.get("labels") or {}), **found}
+
+    return AdmissionPlugin(
+        "PodTopologyLabels",
+        frozenset({Operation.CREATE}),
+        frozenset({("", "pods"), ("", "pods/binding")}),
+        mutate=mutate,
+    )
+
+
+def _node_of(obj: Obj) -> str:
+    target = obj.get("target")
+    if target is not None:
+        return target.get("name") or "" if (target.get("kind") or "Node") == "Node" else ""
+    return (obj.get("spec") or {}).get("nodeName") or ""
