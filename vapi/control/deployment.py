@@ -353,8 +353,7 @@ class Rollout:
     async def _report_rollout(self) -> None:
         now = self._controller.clock.now()
         sets = list(self._sets.values())
-        least = self._limits.least_available if self._is_rolling else self._replicas
-        status = statuses.rollout(self._deployment, self._new, sets, least, now)
+        status = statuses.rollout(self._deployment, self._new, sets, self._limits.least_available, now)
         if not await self._write_status_if_changed(status):
             self._look_again_at_the_deadline(status)
 

@@ -122,7 +122,9 @@ def active_or_latest(new: SetSize | None, olds: Sequence[SetSize]) -> SetSize | 
         return active[0]
     if active:
         return None
-    return new or next(iter(sorted(olds, key=lambda old: old.age, reverse=True)), None)
+    if new is not None or not olds:
+        return new
+    return max(olds, key=lambda old: old.age)
 
 
 def proportional(limit: Limits, sets: Sequence[SetSize], before: int) -> list[Step]:

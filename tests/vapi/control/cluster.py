@@ -1,0 +1,179 @@
+"""A plane with a memory store, its controllers and a kubelet of a few lines: what the tests of controllers run on."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Iterable
+from functools import lru_cache
+
+from storage.memory import MemoryStore
+from tests.vapi.control.clock import FakeClock
+from vapi.cacher.entry import Change, ChangeType
+from vapi.clock import rfc3339
+from vapi.control import kinds
+from vapi.control.controllers import CONTROLLERS, ControllerManager, Settings
+from vapi.errors import ApiError
+from vapi.gvk import GVR, Obj
+from vapi.plane import ControlPlane, running_plane
+from vapi.registry.client import Client
+from vapi.schema.definitions import Definitions, load_definitions
+
+ROOT_CA = "-----BEGIN CERTIFICATE-----\nroot\n-----END CERTIFICATE-----\n"
+
+
+@lru_cache
+def definitions() -> Definitions:
+    return load_definitions()
+
+
+class Kubelet:
+    """Binds every pod to a node, says it runs and is ready, and ends it when it is deleted.
+
+    `ready(pod)` decides what becomes ready; `hold` keeps deleted pods terminating.
+    """
+
+    def __init__(self, client: Client, clock: FakeClock) -> None:
+        self._client = client
+        self._clock = clock
+        self._keys: dict[tuple[str, str], None] = {}
+        self.ready: Callable[[Obj], bool] = lambda _pod: True
+        self.hold = False
+        client.on_change(kinds.PODS, self._changed)
+
+    def _changed(self, change: Change) -> None:
+        if change.type is not ChangeType.DELETED:
+            self._keys[change.entry.namespace, change.entry.name] = None
+
+    def look_at_all(self) -> None:
+        for entry in self._client.entries(kinds.PODS):
+            self._keys[entry.namespace, entry.name] = None
+
+    @property
+    def idle(self) -> bool:
+        return not self._keys
+
+    async def work(self) -> None:
+        while self._keys:
+            key = next(iter(self._keys))
+            del self._keys[key]
+            entry = self._client.cached(kinds.PODS, *key)
+            if entry is not None:
+                with contextlib.suppress(ApiError):
+                    await self._look(entry.obj())
+
+    async def _look(self, pod: Obj) -> None:
+        metadata = pod["metadata"]
+        if "deletionTimestamp" in metadata:
+            if not self.hold:
+                await self._client.delete(kinds.PODS, metadata["namespace"], metadata["name"], grace_period_s=0)
+            return
+        if not pod["spec"].get("nodeName"):
+            pod["spec"]["nodeName"] = "node-1"
+            pod = await self._client.update(kinds.PODS, pod)
+        status = pod.setdefault("status", {})
+        ready = "True" if self.ready(pod) else "False"
+        known = next((c for c in status.get("conditions") or () if c["type"] == "Ready"), None)
+        if status.get("phase") == "Running" and known is not None and known["status"] == ready:
+            return
+        number = int(metadata["resourceVersion"])
+        address = f"10.1.{number // 250 % 250}.{number % 250 + 1}"
+        status.update(
+            phase="Running", podIP=status.get("podIP", address), podIPs=[{"ip": status.get("podIP", address)}]
+        )
+        now = rfc3339(self._clock.now())
+        status["conditions"] = [{"type": "Ready", "status": ready, "lastTransitionTime": now}]
+        await self._client.update(kinds.PODS, pod, subresource="status")
+
+
+class Cluster:
+    """`client` is a user's; `settle` runs the loop until nobody has anything to do."""
+
+    def __init__(self, plane: ControlPlane, clock: FakeClock, names: Iterable[str]) -> None:
+        self.plane = plane
+        self.clock = clock
+        self.client = plane.client("test")
+        self.kubelet = Kubelet(plane.client("kubelet"), clock)
+        self._names = tuple(names)
+        self._manager: ControllerManager | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def manager(self) -> ControllerManager:
+        assert self._manager is not None
+        return self._manager
+
+    def start(self) -> None:
+        client = self.plane.client("controllers")
+        self._manager = ControllerManager(client, Settings(root_ca=ROOT_CA), clock=self.clock, only=self._names)
+        self._task = asyncio.create_task(self._manager.run())
+
+    async def stop(self) -> None:
+        """At once, wherever the controllers are."""
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+            self._task = None
+
+    async def settle(self, *, kubelet: bool = True) -> None:
+        """Nothing waits but for a time to come. Fails after far too many turns: something goes round in circles."""
+        quiet = 0
+        for _ in range(20_000):
+            if kubelet:
+                await self.kubelet.work()
+            await asyncio.sleep(0)
+            idle = self._task is None or (self.manager.idle and not self._task.done())
+            quiet = quiet + 1 if idle and (not kubelet or self.kubelet.idle) else 0
+            if quiet > 20:
+                return
+        raise AssertionError("the controllers do not come to rest")
+
+    async def turns(self, count: int) -> None:
+        """Just so many turns of the loop: to stop somewhere in the middle."""
+        for _ in range(count):
+            await asyncio.sleep(0)
+
+    async def advance(self, seconds: float) -> None:
+        """Time passes, delayed keys become due, everybody settles."""
+        self.clock.advance(seconds)
+        for controller in self.manager.controllers:
+            controller.queue.tick()
+        await self.settle()
+
+    # --- shorthands -----------------------------------------------------------------------------------
+
+    async def create(self, gvr: GVR, obj: Obj) -> Obj:
+        return await self.client.create(gvr, obj)
+
+    async def get(self, gvr: GVR, name: str, namespace: str = "default") -> Obj:
+        return await self.client.get(gvr, namespace, name)
+
+    def has(self, gvr: GVR, name: str, namespace: str = "default") -> bool:
+        return self.client.cached(gvr, namespace, name) is not None
+
+    def objects(self, gvr: GVR, namespace: str = "") -> list[Obj]:
+        return [entry.obj() for entry in self.client.entries(gvr, namespace)]
+
+    def messages(self, reason: str) -> list[str]:
+        """Of the events with `reason`, in order of their names' times."""
+        events = [each for each in self.objects(kinds.EVENTS) if each["reason"] == reason]
+        return [each["message"] for each in sorted(events, key=lambda each: each["metadata"]["name"].rsplit(".", 1)[1])]
+
+
+@contextlib.asynccontextmanager
+async def cluster(*names: str) -> AsyncIterator[Cluster]:
+    """With the controllers of these names, all if there are none, and the namespace `default`."""
+    clock = FakeClock()
+    store = MemoryStore()
+    async with running_plane(store, clock=clock, definitions=definitions()) as plane:
+        made = Cluster(plane, clock, names or CONTROLLERS)
+        namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "default"}}
+        await made.create(kinds.NAMESPACES, namespace)
+        made.start()
+        try:
+            await made.settle()
+            yield made
+        finally:
+            await made.stop()
+    await store.close()

@@ -1,0 +1,88 @@
+"""The table of controllers, and the manager that runs them: what a kube-controller-manager is elsewhere."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from vapi.clock import Clock, SystemClock
+from vapi.control.clusterrole_aggregation import ClusterRoleAggregationController
+from vapi.control.controller import FIELD_MANAGER, Context, Controller
+from vapi.control.deployment import DeploymentController
+from vapi.control.events import EventRecorder
+from vapi.control.garbage_collector import GarbageCollector
+from vapi.control.informer import Informers
+from vapi.control.namespace import NamespaceController
+from vapi.control.replicaset import REPLICATION_CONTROLLER, ReplicaSetController
+from vapi.control.root_ca import RootCaController
+from vapi.control.service_account import ServiceAccountController
+from vapi.registry.client import Client
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What single controllers need to know. `root_ca`: PEM of the CA that signed the server's certificate."""
+
+    root_ca: str = ""
+
+
+Factory = Callable[[Context, Settings], Controller[Any]]
+
+CONTROLLERS: Mapping[str, Factory] = {
+    "namespace-controller": lambda context, _: NamespaceController(context),
+    "garbage-collector-controller": lambda context, _: GarbageCollector(context),
+    "service-account-controller": lambda context, _: ServiceAccountController(context),
+    "root-ca-certificate-publisher": lambda context, settings: RootCaController(context, settings.root_ca),
+    "clusterrole-aggregation-controller": lambda context, _: ClusterRoleAggregationController(context),
+    "replicaset-controller": lambda context, _: ReplicaSetController(context),
+    "replicationcontroller-controller": lambda context, _: ReplicaSetController(context, REPLICATION_CONTROLLER),
+    "deployment-controller": lambda context, _: DeploymentController(context),
+}
+"""Name, as kube-controller-manager's --controllers knows it → how to make one."""
+
+
+class ControllerManager:
+    """The chosen controllers of one plane, with the indexes and the event recorder they share.
+
+    Made and run on the loop. Stop it by cancelling `run`; then, or in another
+    process, a new one goes on where it stopped.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        settings: Settings,
+        *,
+        clock: Clock | None = None,
+        only: Iterable[str] = CONTROLLERS,
+    ) -> None:
+        """`only`: names of `CONTROLLERS`. Raises KeyError for an unknown one."""
+        clock = clock or SystemClock()
+        client = client.named(FIELD_MANAGER)
+        self.events = EventRecorder(client, clock)
+        self.informers = Informers(client)
+        self.context = Context(client, self.informers, self.events, clock)
+        self.controllers = [CONTROLLERS[name](self.context, settings) for name in only]
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        try:
+            await self.informers.start()
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self.events.run(), name="events")
+                for controller in self.controllers:
+                    group.create_task(controller.run(), name=controller.name)
+        finally:
+            self.informers.stop()
+
+    @property
+    def idle(self) -> bool:
+        """Nothing to do but what waits for its time."""
+        return self.events.idle and all(controller.queue.idle for controller in self.controllers)
+
+
+async def run_all(client: Client, settings: Settings, *, clock: Clock | None = None) -> None:
+    """Every controller, until cancelled."""
+    await ControllerManager(client, settings, clock=clock).run()
