@@ -70,12 +70,12 @@ class _Decoder:
 
     def _save(self, value: Any, wanted: str) -> Any:
         if self.error is None:
-            self.error = self._mismatch(_kind(value), wanted)
+            self.error = self._mismatch(json_kind(value), wanted)
         return _ABSENT
 
     def _complain(self, what: str, name: str) -> None:
         path = "".join(self._path) + f".{name}"
-        self.strict.append(f'{what} field "{path.lstrip(".")}"')
+        self.strict.append(f"{what} field {go_quote(path.removeprefix('.'))}")
 
     # --- values ------------------------------------------------------------------------------
 
@@ -223,7 +223,7 @@ class _Decoder:
                 return self._props_or(value, type_)
 
     def _end(self, value: Any, wanted: str) -> Any:
-        raise self._mismatch(_kind(value), wanted)
+        raise self._mismatch(json_kind(value), wanted)
 
     def _time(self, value: Any, form: Form) -> str:
         if not isinstance(value, str) or isinstance(value, NumberText):
@@ -282,7 +282,8 @@ def _members(value: Any) -> Iterable[tuple[str, Any]]:
     return members
 
 
-def _kind(value: Any) -> str:
+def json_kind(value: Any) -> str:
+    """As Go names the kind of a JSON value in its errors."""
     if isinstance(value, bool):
         return "bool"
     if isinstance(value, int | float | NumberText):
@@ -290,6 +291,21 @@ def _kind(value: Any) -> str:
     if isinstance(value, str):
         return "string"
     return "object" if isinstance(value, JsonObject | dict) else "array"
+
+
+def go_quote(text: str) -> str:
+    """As Go's %q prints it: backslashes, quotes and what cannot be printed are escaped."""
+    if text.isprintable() and "\\" not in text and '"' not in text:
+        return f'"{text}"'
+    named = {"\n": "\\n", "\t": "\\t", "\r": "\\r", "\\": "\\\\", '"': '\\"'}
+    escaped = (named.get(c) or (c if c.isprintable() else _escaped(ord(c))) for c in text)
+    return f'"{"".join(escaped)}"'
+
+
+def _escaped(code: int) -> str:
+    if code < 0x80:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
 def _quantity(value: Any) -> str:

@@ -229,8 +229,8 @@ class GoTypes:
         special = _SPECIAL.get(spelled)
         if special:
             props = {Form.PROPS_OR_ARRAY, Form.PROPS_OR_BOOL, Form.PROPS_OR_STRINGS}
-            element = self.type(f"{_JSON_SCHEMA}.JSONSchemaProps", "v1") if special in props else None
-            return GoType(special, text, element=element, path=spelled)
+            below = self.type(f"{_JSON_SCHEMA}.JSONSchemaProps", "v1") if special in props else None
+            return GoType(special, text, element=below, path=spelled)
         return GoType(Form.STRUCT, text, path=spelled, _struct=lambda: self.struct(spelled))
 
 
