@@ -100,19 +100,21 @@ class _ServiceAccount:
             spec["imagePullSecrets"] = [{"name": name} for name in account.pull_secrets]
 
     def _mount_token(self, spec: Obj) -> None:
-        volumes = spec.get("volumes") or []
-        name = next((v["name"] for v in volumes if v.get("name", "").startswith(VOLUME_PREFIX)), "")
+        volumes = spec.get("volumes") or ()
+        name = next((v["name"] for v in volumes if v.get("name", "").startswith(VOLUME_PREFIX)), "") if volumes else ""
         given = bool(name)
         if not given:
             name = VOLUME_PREFIX + "".join(self._rng.choices(SUFFIX_ALPHABET, k=SUFFIX_LENGTH))
         needed = False
-        for container in (*(spec.get("initContainers") or ()), *(spec.get("containers") or ())):
-            mounts = container.get("volumeMounts") or []
-            # a mount of the container's own at that path takes precedence
-            if any(mount.get("mountPath") == MOUNT_PATH for mount in mounts):
-                continue
-            container["volumeMounts"] = [*mounts, {"name": name, "readOnly": True, "mountPath": MOUNT_PATH}]
-            needed = True
+        for field in ("initContainers", "containers"):
+            for container in spec.get(field) or ():
+                mounts = container.get("volumeMounts")
+                # a mount of the container's own at that path takes precedence
+                if mounts and any(mount.get("mountPath") == MOUNT_PATH for mount in mounts):
+                    continue
+                mount = {"name": name, "readOnly": True, "mountPath": MOUNT_PATH}
+                container["volumeMounts"] = [*mounts, mount] if mounts else [mount]
+                needed = True
         if needed and not given:
             spec["volumes"] = [*volumes, {"name": name, "projected": token_volume_source()}]
 
