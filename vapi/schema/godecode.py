@@ -359,7 +359,7 @@ def complete(obj: Obj, type_: GoType) -> None:
         if field.name not in obj:
             obj[field.name] = zero_field(field)
     for name, value in obj.items():
-        if value and isinstance(value, dict | list):
+        if isinstance(value, dict | list):
             known = struct.fields.get(name)
             if known is not None:
                 _complete_value(value, known.type)

@@ -23,15 +23,43 @@ from typing import Any
 
 API = "k8s.io/api/"
 META = "k8s.io/apimachinery/pkg/apis/meta/v1"
-SERVED = (
-    "admission/v1 admissionregistration/v1 apps/v1 authentication/v1 authorization/v1 autoscaling/v1 autoscaling/v2 "
-    "batch/v1 certificates/v1 coordination/v1 core/v1 discovery/v1 events/v1 flowcontrol/v1 networking/v1 node/v1 "
-    "policy/v1 policy/v1beta1 rbac/v1 resource/v1 scheduling/v1 storage/v1 storagemigration/v1"
-).split()
-META_KINDS = (
-    "CreateOptions DeleteOptions GetOptions ListOptions PatchOptions UpdateOptions "
-    "PartialObjectMetadata PartialObjectMetadataList TableOptions Table"
-).split()
+SERVED = [
+    "admission/v1",
+    "admissionregistration/v1",
+    "apps/v1",
+    "authentication/v1",
+    "authorization/v1",
+    "autoscaling/v1",
+    "autoscaling/v2",
+    "batch/v1",
+    "certificates/v1",
+    "coordination/v1",
+    "core/v1",
+    "discovery/v1",
+    "events/v1",
+    "flowcontrol/v1",
+    "networking/v1",
+    "node/v1",
+    "policy/v1",
+    "policy/v1beta1",
+    "rbac/v1",
+    "resource/v1",
+    "scheduling/v1",
+    "storage/v1",
+    "storagemigration/v1",
+]
+META_KINDS = [
+    "CreateOptions",
+    "DeleteOptions",
+    "GetOptions",
+    "ListOptions",
+    "PatchOptions",
+    "UpdateOptions",
+    "PartialObjectMetadata",
+    "PartialObjectMetadataList",
+    "TableOptions",
+    "Table",
+]
 GROUPS = {
     "core": "",
     "admissionregistration": "admissionregistration.k8s.io",

@@ -35,7 +35,7 @@ class Server:
             for key in ("client-certificate", "client-key"):
                 files.append(Path(folder) / key)
                 files[-1].write_text(self._text(user, key))
-            self.context.load_cert_chain(*files)
+            self.context.load_cert_chain(files[0], files[1])
 
     @staticmethod
     def _text(section: dict[str, Any], key: str) -> str:
