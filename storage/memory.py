@@ -1,10 +1,13 @@
 """The reference model: the whole history in two plain structures. What it does is what the others must do.
 
-Runs on the loop and never awaits: a method is a transaction. For tests and for clusters that may be forgotten.
+Runs on the loop; a transaction never awaits. A write, won or lost, then gives the loop one turn before it answers, so
+that the consumers which its event woke have run (invariants 2 and 11). For tests, and for clusters that may be
+forgotten.
 """
 
 from __future__ import annotations
 
+import asyncio
 import bisect
 from collections.abc import Sequence
 
@@ -14,6 +17,8 @@ from storage.event import Event, EventType, KeyValue, Page, Revision
 from storage.keys import check_key
 from storage.store import Subscription
 from storage.watch import Watch
+
+_Outcome = Revision | errors.StorageError
 
 
 class MemoryStore:
@@ -50,43 +55,16 @@ class MemoryStore:
         return len((await self.list(prefix)).items)
 
     async def create(self, key: str, value: bytes, *, guard: tuple[str, Revision] | None = None) -> Revision:
-        self._check_open()
-        check_key(key)
-        if guard is not None and self._revision_of(guard[0]) != guard[1]:
-            raise errors.GuardFailed(f"{guard[0]} is no longer at revision {guard[1]}")
-        if key in self._current:
-            raise errors.KeyExists(key)
-        revision = self._broadcaster.revision + 1
-        bisect.insort(self._sorted_keys, key)
-        return self._commit(Event(EventType.CREATED, key, value, revision=revision, create_revision=revision))
+        self._check_writable(key)
+        return await _answer(self._create(key, value, guard))
 
     async def update(self, key: str, value: bytes, *, expected: Revision) -> Revision:
-        old = self._expect(key, expected)
-        return self._commit(
-            Event(
-                EventType.UPDATED,
-                key,
-                value,
-                revision=self._broadcaster.revision + 1,
-                create_revision=old.create_revision,
-                prev_revision=old.revision,
-                prev_value=old.value,
-            )
-        )
+        self._check_writable(key)
+        return await _answer(self._update(key, value, expected))
 
     async def delete(self, key: str, *, expected: Revision) -> Revision:
-        old = self._expect(key, expected)
-        del self._sorted_keys[bisect.bisect_left(self._sorted_keys, key)]
-        return self._commit(
-            Event(
-                EventType.DELETED,
-                key,
-                old.value,
-                revision=self._broadcaster.revision + 1,
-                create_revision=old.create_revision,
-                prev_revision=old.revision,
-            )
-        )
+        self._check_writable(key)
+        return await _answer(self._delete(key, expected))
 
     def watch(self, prefix: str, *, since: Revision) -> Subscription:
         return Watch(self, self._broadcaster, prefix, since)
@@ -123,19 +101,52 @@ class MemoryStore:
         self._closed = True
         self._broadcaster.close()
 
+    def _create(self, key: str, value: bytes, guard: tuple[str, Revision] | None) -> _Outcome:
+        if guard is not None and self._revision_of(guard[0]) != guard[1]:
+            return errors.GuardFailed(f"{guard[0]} is no longer at revision {guard[1]}")
+        if key in self._current:
+            return errors.KeyExists(key)
+        revision = self._broadcaster.revision + 1
+        bisect.insort(self._sorted_keys, key)
+        return self._commit(Event(EventType.CREATED, key, value, revision=revision, create_revision=revision))
+
+    def _update(self, key: str, value: bytes, expected: Revision) -> _Outcome:
+        old = self._current.get(key)
+        if old is None or old.revision != expected:
+            return errors.RevisionConflict(key, expected, self._revision_of(key))
+        return self._commit(
+            Event(
+                EventType.UPDATED,
+                key,
+                value,
+                revision=self._broadcaster.revision + 1,
+                create_revision=old.create_revision,
+                prev_revision=old.revision,
+                prev_value=old.value,
+            )
+        )
+
+    def _delete(self, key: str, expected: Revision) -> _Outcome:
+        old = self._current.get(key)
+        if old is None or old.revision != expected:
+            return errors.RevisionConflict(key, expected, self._revision_of(key))
+        del self._sorted_keys[bisect.bisect_left(self._sorted_keys, key)]
+        return self._commit(
+            Event(
+                EventType.DELETED,
+                key,
+                old.value,
+                revision=self._broadcaster.revision + 1,
+                create_revision=old.create_revision,
+                prev_revision=old.revision,
+            )
+        )
+
     def _commit(self, event: Event) -> Revision:
         self._log.append(event)
         _apply(self._current, event)
         self._broadcaster.dispatch((event,), event.revision)
         return event.revision
-
-    def _expect(self, key: str, expected: Revision) -> KeyValue:
-        self._check_open()
-        check_key(key)
-        old = self._current.get(key)
-        if old is None or old.revision != expected:
-            raise errors.RevisionConflict(key, expected, old.revision if old else 0)
-        return old
 
     def _revision_of(self, key: str) -> Revision:
         found = self._current.get(key)
@@ -151,11 +162,23 @@ class MemoryStore:
         if self._closed:
             raise errors.StoreClosed("the store is closed")
 
+    def _check_writable(self, key: str) -> None:
+        self._check_open()
+        check_key(key)
+
     def _check_readable(self, revision: Revision) -> None:
         if revision > self._broadcaster.revision:
             raise errors.FutureRevision(f"revision {revision} has not been written yet")
         if revision < self._compact_revision:
             raise errors.Compacted(revision, self._compact_revision)
+
+
+async def _answer(outcome: _Outcome) -> Revision:
+    """After the consumers that were woken by this write, or by the one that it lost to."""
+    await asyncio.sleep(0)
+    if isinstance(outcome, errors.StorageError):
+        raise outcome
+    return outcome
 
 
 def _apply(state: dict[str, KeyValue], event: Event) -> None:
