@@ -11,6 +11,9 @@ from vapi.clock import Clock, SystemClock
 from vapi.control.clusterrole_aggregation import ClusterRoleAggregationController
 from vapi.control.controller import FIELD_MANAGER, Context, Controller
 from vapi.control.deployment import DeploymentController
+from vapi.control.endpoints import EndpointsController
+from vapi.control.endpointslice import EndpointSliceController
+from vapi.control.endpointslice_mirroring import EndpointSliceMirroringController
 from vapi.control.events import EventRecorder
 from vapi.control.garbage_collector import GarbageCollector
 from vapi.control.informer import Informers
@@ -39,6 +42,9 @@ CONTROLLERS: Mapping[str, Factory] = {
     "replicaset-controller": lambda context, _: ReplicaSetController(context),
     "replicationcontroller-controller": lambda context, _: ReplicaSetController(context, REPLICATION_CONTROLLER),
     "deployment-controller": lambda context, _: DeploymentController(context),
+    "endpoints-controller": lambda context, _: EndpointsController(context),
+    "endpointslice-controller": lambda context, _: EndpointSliceController(context),
+    "endpointslice-mirroring-controller": lambda context, _: EndpointSliceMirroringController(context),
 }
 """Name, as kube-controller-manager's --controllers knows it → how to make one."""
 

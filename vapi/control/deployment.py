@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from vapi import encoding, selectors
+from vapi import selectors
 from vapi.cacher.entry import Change, Entry
 from vapi.control import deployment_revision as revisions
 from vapi.control import deployment_rolling as rolling
@@ -29,7 +29,6 @@ from vapi.resources.resource import Propagation
 from vapi.selectors import LabelSelector
 
 NO_HISTORY_LIMIT = 2**31 - 1
-MERGE_PATCH = "application/merge-patch+json"
 
 
 def _selector(deployment: Obj) -> LabelSelector:
@@ -134,9 +133,7 @@ class DeploymentController(Controller[Name]):
         return fresh["metadata"]["uid"] == owner.uid and "deletionTimestamp" not in fresh["metadata"]
 
     async def _set_owners(self, entry: Entry, references: list[Obj]) -> Obj:
-        metadata = {"uid": entry.uid, "resourceVersion": str(entry.revision), "ownerReferences": references or None}
-        body = encoding.dumps({"metadata": metadata})
-        return await self.client.patch(kinds.REPLICA_SETS, entry.namespace, entry.name, body, content_type=MERGE_PATCH)
+        return await self.client.update(kinds.REPLICA_SETS, kinds.with_owners(entry.obj(), references))
 
     def has_unfinished_pods(self, replica_set: Obj) -> bool:
         pods = self._pods.controlled_by(replica_set["metadata"]["uid"])

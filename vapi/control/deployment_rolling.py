@@ -117,7 +117,7 @@ def _shrink(sets: Sequence[SetSize], removable: Sequence[int], budget: int) -> l
 
 def active_or_latest(new: SetSize | None, olds: Sequence[SetSize]) -> SetSize | None:
     """The only set with pods; with none the new one, or the newest old one. None: several have pods, or none exists."""
-    active = [each for each in (*olds, *((new,) if new else ())) if each.replicas]
+    active: list[SetSize] = [each for each in (*olds, *((new,) if new else ())) if each.replicas]
     if len(active) == 1:
         return active[0]
     if active:

@@ -14,7 +14,6 @@ import logging
 from collections import OrderedDict, deque
 from dataclasses import dataclass
 
-from vapi import encoding
 from vapi.clock import Clock, rfc3339
 from vapi.errors import ApiError
 from vapi.gvk import GVR, Obj
@@ -110,21 +109,17 @@ class EventRecorder:
     async def _write(self, pending: _Pending) -> None:
         said = self._said.get(pending.news)
         namespace = pending.involved.get("namespace") or "default"
-        if said is not None:
-            self._said.move_to_end(pending.news)
-            said.count += 1
-            body = encoding.dumps({"count": said.count, "lastTimestamp": pending.at})
-            try:
-                await self._client.patch(
-                    EVENTS, namespace, said.name, body, content_type="application/merge-patch+json"
-                )
-                return
-            except ApiError as error:
-                if error.code != 404:
-                    raise
-            said = _Said("", said.first, said.count)
+        if said is None:
+            said = _Said("", pending.at, 0)
         else:
-            said = _Said("", pending.at, 1)
+            self._said.move_to_end(pending.news)
+        said.count += 1
+        entry = self._client.cached(EVENTS, namespace, said.name) if said.name else None
+        if entry is not None:
+            event = entry.obj()
+            event.update(count=said.count, lastTimestamp=pending.at)
+            await self._client.update(EVENTS, event)
+            return
         said.name = self._name(pending.involved["name"])
         await self._client.create(
             EVENTS, event_object(pending.news, pending.involved, said.name, said.first, pending.at, said.count)

@@ -17,7 +17,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
-from vapi import encoding
 from vapi.cacher.entry import Change, ChangeType, Entry
 from vapi.control import kinds
 from vapi.control.controller import Context, Controller, Sources, all_at_once
@@ -30,7 +29,6 @@ from vapi.resources.resource import Catalog, Propagation, Verb
 
 FOREGROUND = "foregroundDeletion"
 ORPHAN = "orphan"
-MERGE_PATCH = "application/merge-patch+json"
 
 REMEMBERED_GONE = 5000
 """uids known to be gone, so that the many dependents of one owner need no live reads."""
@@ -169,14 +167,14 @@ class GarbageCollector(Controller[Item | Gone]):
         if not dangling and not waiting:
             return
         if solid:
-            await self._patch_owners(item, obj, solid)
+            await self._set_owners(item, obj, solid)
             return
         metadata = obj["metadata"]
         uid = metadata["uid"]
         if waiting and uid in self._dependents:
             if any(dependent.deleting and FOREGROUND in dependent.finalizers for dependent in self._entries_of(uid)):
                 unblocked = [{**reference, "blockOwnerDeletion": False} for reference in metadata["ownerReferences"]]
-                obj = await self._patch_owners(item, obj, unblocked)
+                obj = await self._set_owners(item, obj, unblocked)
             propagation = Propagation.FOREGROUND
         else:
             propagation = _propagation(metadata.get("finalizers") or ())
@@ -264,7 +262,7 @@ class GarbageCollector(Controller[Item | Gone]):
         obj = await self._live(dependent)
         if obj is not None:
             kept = [each for each in obj["metadata"].get("ownerReferences") or () if each["uid"] != uid]
-            await self._patch_owners(dependent, obj, kept)
+            await self._set_owners(dependent, obj, kept)
 
     # --- reads and writes -----------------------------------------------------------------------------
 
@@ -282,19 +280,13 @@ class GarbageCollector(Controller[Item | Gone]):
                 return None
             raise
 
-    async def _patch_owners(self, item: Item, obj: Obj, references: list[Obj]) -> Obj:
-        return await self._patch_metadata(item, obj, {"ownerReferences": references or None})
+    async def _set_owners(self, item: Item, obj: Obj, references: list[Obj]) -> Obj:
+        """Only if the object is still as it was read: 409 otherwise, and another look."""
+        return await self.client.update(item.gvr, kinds.with_owners(obj, references))
 
     async def _remove_finalizer(self, item: Item, obj: Obj, finalizer: str) -> None:
-        kept = [each for each in obj["metadata"].get("finalizers") or () if each != finalizer]
-        await self._patch_metadata(item, obj, {"finalizers": kept or None})
-
-    async def _patch_metadata(self, item: Item, obj: Obj, change: Obj) -> Obj:
-        """Only if the object is still as it was read: 409 otherwise, and another look."""
-        metadata = obj["metadata"]
-        change = {"uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"], **change}
-        body = encoding.dumps({"metadata": change})
-        return await self.client.patch(item.gvr, item.namespace, item.name, body, content_type=MERGE_PATCH)
+        obj["metadata"]["finalizers"] = [each for each in obj["metadata"].get("finalizers") or () if each != finalizer]
+        await self.client.update(item.gvr, obj)
 
 
 def collected_resources(catalog: Catalog) -> tuple[GVR, ...]:
@@ -304,7 +296,7 @@ def collected_resources(catalog: Catalog) -> tuple[GVR, ...]:
         row = catalog.find(stored.gvk.group, stored.gvk.version, stored.plural)
         if row is None or row.gvr.resource == kinds.EVENTS.resource:
             continue
-        if {Verb.DELETE, Verb.PATCH, Verb.GET} <= row.verbs:
+        if {Verb.DELETE, Verb.UPDATE, Verb.GET} <= row.verbs:
             found.append(row.gvr)
     return tuple(found)
 

@@ -44,3 +44,12 @@ def controller_of(obj: Obj) -> Obj | None:
             found: Obj = reference
             return found
     return None
+
+
+def with_owners(obj: Obj, references: list[Obj]) -> Obj:
+    """`obj`, which is private, under these ownerReferences."""
+    if references:
+        obj["metadata"]["ownerReferences"] = references
+    else:
+        obj["metadata"].pop("ownerReferences", None)
+    return obj

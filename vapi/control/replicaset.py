@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from vapi import encoding, selectors
+from vapi import selectors
 from vapi.cacher.entry import Change, Entry
 from vapi.clock import rfc3339
 from vapi.control import kinds
@@ -32,7 +32,6 @@ from vapi.selectors import LabelSelector
 BURST = 500
 """Pods created or deleted in one look. Source: replicaset.BurstReplicas."""
 FIRST_BATCH = 1
-MERGE_PATCH = "application/merge-patch+json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,10 +190,8 @@ class ReplicaSetController(Controller[Name]):
 
     async def _set_owners(self, pod: Entry, references: list[Obj]) -> Obj | None:
         """None: the pod is gone."""
-        metadata = {"uid": pod.uid, "resourceVersion": str(pod.revision), "ownerReferences": references or None}
-        body = encoding.dumps({"metadata": metadata})
         try:
-            return await self.client.patch(kinds.PODS, pod.namespace, pod.name, body, content_type=MERGE_PATCH)
+            return await self.client.update(kinds.PODS, kinds.with_owners(pod.obj(), references))
         except ApiError as error:
             if error.code == 404:
                 return None

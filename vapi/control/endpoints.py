@@ -1,0 +1,206 @@
+"""endpoints controller: the Endpoints of every Service with a selector, for those who still read them.
+
+At most 1,000 addresses; the annotation says when there would be more.
+Source: pkg/controller/endpoint.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from vapi.cacher.entry import Change, ChangeType
+from vapi.control import kinds
+from vapi.control import service_endpoints as backends
+from vapi.control.controller import Context, Controller, Sources, names, own_name
+from vapi.control.informer import Name, sliced
+from vapi.control.pods import pod_facts
+from vapi.control.service_account import is_namespace_terminating
+from vapi.control.service_endpoints import Backend
+from vapi.errors import ApiError
+from vapi.gvk import Obj
+
+MANAGED_BY_LABEL = "endpoints.kubernetes.io/managed-by"
+MANAGER = "endpoint-controller"
+OVER_CAPACITY = "endpoints.kubernetes.io/over-capacity"
+MOST = 1000
+
+
+class EndpointsController(Controller[Name]):
+    """Keys are Services."""
+
+    name = "endpoints-controller"
+    workers = 5
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        self._selectors = context.informers.facts(kinds.SERVICES, backends.selector_of)
+        self._pods = context.informers.facts(kinds.PODS, pod_facts)
+
+    def sources(self) -> Sources[Name]:
+        return {
+            kinds.SERVICES: own_name,
+            kinds.PODS: lambda change: backends.services_of_pod(self.client, self._selectors, change),
+            kinds.ENDPOINTS: _ours,
+        }
+
+    def all_keys(self) -> Iterable[Name]:
+        yield from names(self.client.entries(kinds.SERVICES))
+        ours = (each for each in self.client.entries(kinds.ENDPOINTS) if each.labels.get(MANAGED_BY_LABEL) == MANAGER)
+        yield from names(ours)
+
+    async def reconcile(self, key: Name) -> None:
+        entry = self.client.cached(kinds.SERVICES, *key)
+        current = self.client.cached(kinds.ENDPOINTS, *key)
+        if entry is None:
+            if current is not None:
+                await self._delete(key, current.uid)
+            return
+        if entry.deleting or self._selectors.of(entry) is None:
+            return
+        service = entry.obj()
+        found = []
+        selector = self._selectors.of(entry)
+        async for pod in sliced(self.client.entries(kinds.PODS, key[0])):
+            if backends.selects(selector, pod.labels):
+                found.append(Backend(pod, self._pods.of(pod)))
+        wanted = endpoints_of(service, found)
+        if current is None:
+            await self._create(key, wanted)
+            return
+        endpoints = current.obj()
+        if _same(endpoints, wanted):
+            return
+        annotations = {**(endpoints["metadata"].get("annotations") or {})}
+        annotations.pop(OVER_CAPACITY, None)
+        annotations.update(wanted["metadata"].get("annotations") or {})
+        endpoints["metadata"].update(labels=wanted["metadata"]["labels"], annotations=annotations)
+        endpoints["subsets"] = wanted["subsets"]
+        self.written(key, kinds.ENDPOINTS, await self.client.update(kinds.ENDPOINTS, endpoints))
+
+    async def _create(self, key: Name, wanted: Obj) -> None:
+        try:
+            self.written(key, kinds.ENDPOINTS, await self.client.create(kinds.ENDPOINTS, wanted))
+        except ApiError as error:
+            if not is_namespace_terminating(error):
+                raise
+
+    async def _delete(self, key: Name, uid: str) -> None:
+        try:
+            await self.client.delete(kinds.ENDPOINTS, *key, uid=uid)
+        except ApiError as error:
+            if error.code != 404:
+                raise
+
+
+def _ours(change: Change) -> Iterable[Name]:
+    """Nobody's Endpoints without a Service are left alone; ours come back."""
+    if change.type is ChangeType.DELETED or change.entry.labels.get(MANAGED_BY_LABEL) == MANAGER:
+        return own_name(change)
+    return ()
+
+
+def endpoints_of(service: Obj, found: Sequence[Backend]) -> Obj:
+    """The Endpoints of a Service, complete; pure."""
+    metadata, spec = service["metadata"], service["spec"]
+    not_ready_too = bool(spec.get("publishNotReadyAddresses"))
+    family = (spec.get("ipFamilies") or ["IPv4"])[0]
+    by_port: dict[tuple[Any, ...] | None, dict[str, tuple[bool, Obj]]] = {}
+    ports: dict[tuple[Any, ...] | None, Obj] = {}
+    for backend in found:
+        if not backends.belongs(backend.pod, with_terminating=not_ready_too):
+            continue
+        address = _address(service, backend, family)
+        if address is None:
+            continue
+        ready = not_ready_too or backend.pod.ready
+        for port in _ports(service, backend):
+            key = backends.port_key(port) if port else None
+            ports[key] = port
+            by_port.setdefault(key, {})[backend.entry.uid] = (ready, address)
+    subsets, truncated = _truncated(_subsets(by_port, ports))
+    labels = {**(metadata.get("labels") or {}), MANAGED_BY_LABEL: MANAGER}
+    labels.pop(backends.HEADLESS_LABEL, None)
+    if backends.is_headless(service):
+        labels[backends.HEADLESS_LABEL] = ""
+    made: Obj = {"name": metadata["name"], "namespace": metadata["namespace"], "labels": labels}
+    if truncated:
+        made["annotations"] = {OVER_CAPACITY: "truncated"}
+    return {"apiVersion": "v1", "kind": "Endpoints", "metadata": made, "subsets": subsets}
+
+
+def _address(service: Obj, backend: Backend, family: str) -> Obj | None:
+    ip = next((ip for ip in backend.pod.ips if backends.family(ip) == family), None)
+    if ip is None:
+        return None
+    address: Obj = {"ip": ip, "targetRef": backend.reference()}
+    if backend.pod.node:
+        address["nodeName"] = backend.pod.node
+    hostname = backends.hostname_of(backend, service)
+    return {**address, "hostname": hostname} if hostname else address
+
+
+def _ports(service: Obj, backend: Backend) -> list[Obj]:
+    """A headless Service may have none: then one empty port stands for "no port"."""
+    spec = service["spec"]
+    if not spec.get("ports"):
+        return [{}] if backends.is_headless(service) else []
+    found = []
+    for port in spec["ports"]:
+        number = backends.port_number(backend.pod, port)
+        if number is not None:
+            made = {"port": number, "protocol": port.get("protocol", "TCP")}
+            optional = {key: port[key] for key in ("name", "appProtocol") if port.get(key)}
+            found.append({**made, **optional})
+    return found
+
+
+def _subsets(
+    by_port: dict[tuple[Any, ...] | None, dict[str, tuple[bool, Obj]]], ports: dict[tuple[Any, ...] | None, Obj]
+) -> list[Obj]:
+    """Ports with the same addresses share a subset, in an order that depends on nothing else."""
+    shared: dict[frozenset[str], list[tuple[Any, ...] | None]] = {}
+    for key, addresses in by_port.items():
+        shared.setdefault(frozenset(addresses), []).append(key)
+    subsets = []
+    for keys in shared.values():
+        subset: Obj = {}
+        for field, wanted in (("addresses", True), ("notReadyAddresses", False)):
+            chosen = [address for ready, address in by_port[keys[0]].values() if ready is wanted]
+            if chosen:
+                subset[field] = sorted(chosen, key=lambda each: (each["ip"], each["targetRef"]["uid"]))
+        real = [ports[key] for key in keys if key is not None]
+        if real:
+            subset["ports"] = sorted(real, key=backends.port_key)
+        subsets.append(subset)
+    return sorted(subsets, key=_subset_order)
+
+
+def _subset_order(subset: Obj) -> tuple[Any, ...]:
+    first = (subset.get("addresses") or subset.get("notReadyAddresses") or [{"ip": ""}])[0]
+    return [backends.port_key(port) for port in subset.get("ports") or ()], first["ip"]
+
+
+def _truncated(subsets: list[Obj]) -> tuple[list[Obj], bool]:
+    """At most MOST addresses, the ready ones first. Source: truncateEndpoints."""
+    counts = [len(subset.get("addresses") or ()) + len(subset.get("notReadyAddresses") or ()) for subset in subsets]
+    if sum(counts) <= MOST:
+        return subsets, False
+    left = MOST
+    for field in ("addresses", "notReadyAddresses"):
+        for subset in subsets:
+            kept = (subset.pop(field, None) or [])[:left]
+            left -= len(kept)
+            if kept:
+                subset[field] = kept
+    return [each for each in subsets if each.get("addresses") or each.get("notReadyAddresses")], True
+
+
+def _same(endpoints: Obj, wanted: Obj) -> bool:
+    metadata, other = endpoints["metadata"], wanted["metadata"]
+    return (
+        (endpoints.get("subsets") or []) == wanted["subsets"]
+        and metadata.get("labels") == other["labels"]
+        and (metadata.get("annotations") or {}).get(OVER_CAPACITY)
+        == (other.get("annotations") or {}).get(OVER_CAPACITY)
+    )
