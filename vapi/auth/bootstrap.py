@@ -139,11 +139,11 @@ async def _ensure_all(client: Client, clock: Clock, wanted: list[Obj]) -> None:
 
 async def _all(writes: Sequence[Coroutine[None, None, Obj | None]]) -> Sequence[Obj | None]:
     """Their results, once all have ended; the first error then."""
-    if not writes:
-        return ()
-    tasks = [asyncio.create_task(write) for write in writes]
-    await asyncio.wait(tasks)
-    return [task.result() for task in tasks]
+    results = await asyncio.gather(*writes, return_exceptions=True)
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+    return [result for result in results if not isinstance(result, BaseException)]
 
 
 def _gvr(obj: Obj) -> GVR:
