@@ -1,7 +1,8 @@
 """Cluster: what the syncer knows of an API server, virtual or host: dicts in, dicts out.
 
 `VirtualCluster` wraps the registry in process, `HostCluster` the real host's
-API over HTTP; in fast tests the host is a second in-process API of ours.
+API over HTTP; in fast tests and in the embedded host the host is a second
+in-process API of ours (`InProcessCluster`).
 """
 
 from __future__ import annotations
@@ -14,17 +15,27 @@ from typing import Protocol
 from vapi.gvk import GVR, Obj
 
 
+class PatchType(StrEnum):
+    JSON = "application/json-patch+json"
+    MERGE = "application/merge-patch+json"
+    STRATEGIC = "application/strategic-merge-patch+json"
+    APPLY = "application/apply-patch+yaml"
+
+
 class ClusterEventType(StrEnum):
     ADDED = "ADDED"
     MODIFIED = "MODIFIED"
     DELETED = "DELETED"
-    SYNCED = "SYNCED"  # the first list is complete (obj is None)
+    SYNCED = "SYNCED"  # a list is complete, the first or one after a lost place (obj is None)
 
 
 @dataclass(frozen=True, slots=True)
 class ClusterEvent:
+    """`revision`: of SYNCED, what the list was as of (0: unknown). Objects are shared: read only."""
+
     type: ClusterEventType
     obj: Obj | None = None
+    revision: int = 0
 
 
 class ClusterError(Exception):
@@ -52,11 +63,14 @@ class Cluster(Protocol):
 
     async def list(self, gvr: GVR, namespace: str = "", *, label_selector: str = "") -> Sequence[Obj]: ...
 
-    def watch(self, gvr: GVR, namespace: str = "", *, label_selector: str = "") -> AsyncIterator[ClusterEvent]:
+    def watch(
+        self, gvr: GVR, namespace: str = "", *, label_selector: str = "", metadata_only: bool = False
+    ) -> AsyncIterator[ClusterEvent]:
         """List, then watch, for ever: reconnects, resumes and relists by itself.
 
-        The first list comes as ADDED events, then one SYNCED. After a lost
-        place only what differs is told (MODIFIED, DELETED, ADDED). Objects are shared: read only.
+        The first list comes as ADDED events, then one SYNCED. After a lost place only what differs is told (MODIFIED,
+        DELETED, ADDED), then SYNCED again; a DELETED of that sort may hold name and uid alone. `metadata_only`: after
+        the first list objects may come as PartialObjectMetadata.
         """
 
     async def create(self, gvr: GVR, obj: Obj) -> Obj: ...

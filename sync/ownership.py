@@ -56,6 +56,7 @@ class Twin:
     desired: str
     applied: bool
     """Our managedFields entry is one of Apply already."""
+    allocated_at: str
     owners: tuple[str, ...]
     finalizers: tuple[str, ...]
     value: bytes | None
@@ -91,6 +92,7 @@ def make_twin(obj: Obj) -> Twin:
         object_uid=annotations.get(md.OBJECT_UID, ""),
         desired=annotations.get(md.DESIRED, ""),
         applied=any(map(_is_our_apply, metadata.get("managedFields") or ())),
+        allocated_at=annotations.get(md.ALLOCATED_AT, ""),
         owners=tuple(r.get("uid", "") for r in metadata.get("ownerReferences") or ()),
         finalizers=tuple(metadata.get("finalizers") or ()),
         value=None if partial else _body(obj),

@@ -1,0 +1,305 @@
+"""Converge: make the twin, bring it to what is desired, and bring its status back.
+
+A create is a POST, never an apply: that would adopt what stands there. Later
+writes are a forced server-side apply with metadata.uid (it never creates), or
+for pods strategic patches of their mutable paths. Spec and status are never one write.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from sync import metadata as md
+from sync.cluster import ClusterError, PatchType, Unreachable
+from sync.ownership import HostState, Twin, classify, is_unmarked_twin
+from sync.state import SYNC_ERROR, SYNC_WARNING, Engine, Key, Work, with_desired_hash
+from sync.translator import Write
+from sync.translators.plain import contains
+from vapi.control.workqueue import Permanent, Retry
+from vapi.gvk import Obj
+
+log = logging.getLogger(__name__)
+
+CONFLICT_RETRY_S = 30.0
+"""A filtered watch does not see a foreign object go."""
+PARKED_RETRY_S = 30.0
+"""A parked pod is woken by its references; this is for the case that nobody does."""
+
+
+# --- create -------------------------------------------------------------------------------------------
+
+
+async def create(engine: Engine, work: Work) -> None:
+    """References first, then what hooks make, then the POST."""
+    missing = _missing_references(engine, work)
+    if missing:
+        engine.tables.park(work.key, missing)
+        for key in missing:
+            engine.touch(key)
+        raise Retry(PARKED_RETRY_S)
+    desired = work.row.to_host(work.obj, engine.context)
+    if work.row.marks:
+        await engine.hooks.before_create(work.obj)
+    body, digest = desired, ""
+    if work.row.update is None:
+        body, digest = with_desired_hash(desired)
+    await engine.limiter.take(work.row.priority)
+    try:
+        answer = await engine.host.create(work.row.resource, work.row.creation(body))
+    except ClusterError as error:
+        if error.code == 409 and not isinstance(error, Unreachable):
+            await _name_taken(engine, work)
+            return
+        raise
+    log.debug("host object created", extra={"resource": work.row.resource.resource, "key": work.key[1:]})
+    twin = engine.informers[work.row.resource].answered(answer)
+    engine.tables.deleted.pop(work.key, None)
+    if work.row.update is None:
+        _settle(engine, work, twin, answer, body, digest)
+    else:
+        await _note_answer(engine, work, desired, answer)
+    if work.row.marks:
+        await engine.hooks.after_create(work.obj, answer)
+    if work.row.keeps_body:
+        engine.touch(work.key)  # mark and status
+
+
+def _missing_references(engine: Engine, work: Work) -> list[Key]:
+    """Those that exist in the tenant and are not on the host yet; what does not exist never holds it up."""
+    refs = frozenset(work.row.references(work.obj))
+    engine.references.set(work.key, refs)
+    missing = []
+    for ref in refs:
+        entry = engine.virtual.cached(ref.resource, ref.namespace, ref.name)
+        informer = engine.informers.get(ref.resource)
+        if entry is None or informer is None:
+            continue
+        twin = informer.get(engine.context.host_name(ref.name, ref.namespace))
+        if twin is None or twin.deleting or twin.object_uid != entry.uid:
+            missing.append(engine.key(ref))
+    return missing
+
+
+async def _name_taken(engine: Engine, work: Work) -> None:
+    """Ours after all (an answer that was lost, a watch that lags, a label taken off), or somebody else's."""
+    twin = await engine.get_host(work)
+    if twin is None:
+        raise Retry(0)
+    state = classify(twin, work.identity, virtual_uid=work.virtual_uid, marked_uid=work.marked_uid)
+    if state is not HostState.FOREIGN:
+        raise Retry(0 if engine.informers[work.row.resource].get(twin.name) is not None else 1)
+    if await restore_marker(engine, work, twin):
+        raise Retry(0)
+    engine.tell(
+        work,
+        SYNC_WARNING,
+        f"not synced: the host has a {work.row.gvk.kind} of another owner under the name that this one needs",
+    )
+    raise Retry(CONFLICT_RETRY_S)
+
+
+async def restore_marker(engine: Engine, work: Work, twin: Twin) -> bool:
+    """If `twin` is ours but for its label, give that back and say so."""
+    if not is_unmarked_twin(
+        twin,
+        work.identity,
+        virtual_uid=work.virtual_uid,
+        marked_uid=work.marked_uid,
+        anchor_uid=engine.context.anchor_uid,
+    ):
+        return False
+    labels = engine.context.own_labels(work.identity.namespace)
+    await engine.limiter.take(work.row.priority)
+    answer = await engine.host.patch(
+        work.row.resource,
+        engine.context.host_namespace,
+        twin.name,
+        {"metadata": {"uid": twin.uid, "labels": labels}},
+        content_type=PatchType.MERGE,
+    )
+    engine.informers[work.row.resource].answered(answer)
+    engine.tell(work, SYNC_WARNING, f"the label {md.MANAGED_BY} had been removed from the host object: restored")
+    return True
+
+
+# --- bring the twin to what is desired ----------------------------------------------------------------
+
+
+async def converge(engine: Engine, work: Work) -> None:
+    engine.references.set(work.key, frozenset(work.row.references(work.obj)))
+    desired = work.row.to_host(work.obj, engine.context)
+    if work.row.update is None:
+        await _apply(engine, work, desired)
+    else:
+        await _patch(engine, work, desired)
+    await observe_status(engine, work)
+
+
+async def _apply(engine: Engine, work: Work, desired: Obj) -> None:
+    twin = work.there
+    body, digest = with_desired_hash(desired)
+    if engine.tables.settled.get(work.key) == (digest, twin.revision):
+        return
+    live = twin.obj() if twin.value is not None else None
+    if twin.desired == digest and live is not None and contains(live, body):
+        engine.tables.settled[work.key] = (digest, twin.revision)
+        if not work.row.keeps_body:
+            engine.informers[work.row.resource].drop_body(twin)
+        return
+    if live is not None and work.row.replace(desired, live):
+        await _replace(engine, work, twin)
+    if not twin.applied:
+        await _become_applier(engine, work, twin)
+    await engine.limiter.take(work.row.priority)
+    try:
+        answer = await engine.host.apply(
+            work.row.resource, {**body, "metadata": {**body["metadata"], "uid": twin.uid}}, force=True
+        )
+    except ClusterError as error:
+        if error.code != 422:
+            raise
+        live = await _live(engine, work)
+        if not work.row.replace(desired, live):
+            raise
+        await _replace(engine, work, twin)
+        return
+    work.twin = engine.informers[work.row.resource].answered(answer)
+    _settle(engine, work, work.twin, answer, body, digest)
+    log.debug("host object applied", extra={"resource": work.row.resource.resource, "key": work.key[1:]})
+
+
+async def _live(engine: Engine, work: Work) -> Obj:
+    await engine.limiter.take(work.row.priority)
+    return await engine.host.get(work.row.resource, engine.context.host_namespace, work.identity.host_name)
+
+
+async def _replace(engine: Engine, work: Work, twin: Twin) -> None:
+    """An immutable field differs: delete; the plan makes it again when it is gone."""
+    await engine.limiter.take(0)
+    await engine.host.delete(work.row.resource, engine.context.host_namespace, twin.name, uid=twin.uid)
+    raise Retry(1)
+
+
+def _settle(engine: Engine, work: Work, twin: Twin, answer: Obj, body: Obj, digest: str) -> None:
+    """The answer is final for this hash and revision; say once if it is not what was asked for."""
+    engine.tables.settled[work.key] = (digest, twin.revision)
+    if not work.row.keeps_body:
+        engine.informers[work.row.resource].drop_body(twin)
+    if not contains(answer, body):
+        engine.tell(
+            work, SYNC_WARNING, "the host changed what was asked for (an admission webhook or a LimitRange): left so"
+        )
+
+
+async def _become_applier(engine: Engine, work: Work, twin: Twin) -> None:
+    """Before the first apply: our managedFields entry of the POST becomes one of Apply.
+
+    Else what the tenant removes stays, owned by the old entry. Source: client-go util/csaupgrade.
+    """
+    live = await _live(engine, work)
+    metadata = live["metadata"]
+    fields: list[Obj] = metadata.get("managedFields") or []
+    ours = [f for f in fields if f.get("manager") == md.FIELD_MANAGER and not f.get("subresource")]
+    if not ours or any(f.get("operation") == "Apply" for f in ours):
+        return
+    changed = [{**f, "operation": "Apply"} if f is ours[0] else f for f in fields if f is ours[0] or f not in ours[1:]]
+    operations: list[dict[str, Any]] = [
+        {"op": "test", "path": "/metadata/uid", "value": twin.uid},
+        {"op": "replace", "path": "/metadata/resourceVersion", "value": metadata["resourceVersion"]},
+        {"op": "replace", "path": "/metadata/managedFields", "value": changed},
+    ]
+    await engine.limiter.take(work.row.priority)
+    await engine.host.patch(
+        work.row.resource,
+        engine.context.host_namespace,
+        work.identity.host_name,
+        operations,
+        content_type=PatchType.JSON,
+    )
+
+
+async def _patch(engine: Engine, work: Work, desired: Obj) -> None:
+    update = work.row.update
+    assert update is not None
+    live = work.there.obj()
+    for write in update(desired, live):
+        work.look_again = True
+        answer = await _write(engine, work, write)
+        if answer is not None and not write.subresource:
+            await _note_answer(engine, work, desired, answer)
+
+
+async def _write(engine: Engine, work: Work, write: Write) -> Obj | None:
+    """None: an optional write was refused, which an event tells."""
+    await engine.limiter.take(work.row.priority)
+    try:
+        answer = await engine.host.patch(
+            work.row.resource,
+            engine.context.host_namespace,
+            work.identity.host_name,
+            write.patch,
+            content_type=PatchType.STRATEGIC,
+            subresource=write.subresource,
+        )
+    except ClusterError as error:
+        if not write.optional or error.code not in (403, 404, 405, 422):
+            raise
+        engine.tell(work, SYNC_WARNING, f"{write.subresource or 'update'} refused by the host: {error.message}")
+        return None
+    engine.informers[work.row.resource].answered(answer)
+    return answer
+
+
+async def _note_answer(engine: Engine, work: Work, desired: Obj, answer: Obj) -> None:
+    note = work.row.settle(desired, answer)
+    if note is not None:
+        await _write(engine, work, note)
+        engine.tell(
+            work, SYNC_WARNING, "the host changed what was asked for (an admission webhook or a LimitRange): left so"
+        )
+
+
+# --- what comes back ----------------------------------------------------------------------------------
+
+
+async def observe_status(engine: Engine, work: Work) -> None:
+    """Binding, then status and mark: host → virtual."""
+    twin = engine.informers[work.row.resource].get(work.identity.host_name)
+    if not work.row.keeps_body or twin is None or twin.value is None or twin.uid != work.there.uid:
+        return
+    live = twin.obj()
+    virtual = work.obj
+    if work.row.marks:
+        virtual = await _bound(engine, work, virtual, live)
+    status = work.row.status(virtual, live)
+    annotations = virtual["metadata"].get("annotations") or {}
+    changed: Obj = {}
+    if status is not None and status != virtual.get("status"):
+        changed["status"] = status
+    if work.row.marks:
+        mark = md.make_mark(virtual["metadata"]["uid"], twin.uid)
+        if annotations.get(md.HOST_UID) != mark:
+            changed["metadata"] = {**virtual["metadata"], "annotations": {**annotations, md.HOST_UID: mark}}
+    if not changed:
+        return
+    with engine.racing():
+        work.virtual = await engine.virtual.update(work.row.resource, {**virtual, **changed}, subresource="status")
+
+
+async def _bound(engine: Engine, work: Work, virtual: Obj, live: Obj) -> Obj:
+    """The virtual pod with the node of its twin."""
+    node = live["spec"].get("nodeName")
+    bound = virtual["spec"].get("nodeName")
+    if not node or node == bound or "deletionTimestamp" in virtual["metadata"]:
+        return virtual
+    metadata = virtual["metadata"]
+    if bound:
+        engine.tell(work, SYNC_ERROR, f"the host put the pod on node {node}, not on {bound}: the pod is deleted")
+        with engine.racing():
+            await engine.virtual.delete(work.row.resource, metadata["namespace"], metadata["name"], uid=metadata["uid"])
+        raise Permanent("the host chose another node")
+    await engine.hooks.before_bind(virtual, node)
+    work.look_again = True
+    with engine.racing():
+        return await engine.virtual.bind(metadata["namespace"], metadata["name"], node, uid=metadata["uid"])

@@ -1,0 +1,132 @@
+"""HostInformer: one kind of the host as twins by name: what decides, and the body where it is needed.
+
+Fed by two sources that may overtake each other: the watch, and the answers of
+our own writes. An answer counts only if it is newer than all that the watch has
+told, so that a twin deleted meanwhile does not come back as a ghost.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from asyncio import Event
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+
+from sync import metadata as md
+from sync import names
+from sync.cluster import Cluster, ClusterEvent, ClusterEventType
+from sync.ownership import Twin, make_twin
+from sync.translator import Translator
+from vapi.gvk import Obj
+
+log = logging.getLogger(__name__)
+
+OnTwin = Callable[[Translator, str, str, Twin | None, Twin | None], None]
+"""(row, tenant namespace, tenant name, before, after): a twin came, changed or went."""
+
+MAX_TOMBS = 10_000
+"""Proofs of deletion kept; without one a GET proves the same."""
+
+
+class HostInformer:
+    """Runs on the loop; only `run` awaits."""
+
+    def __init__(
+        self, row: Translator, cluster: Cluster, *, virtual_cluster: str, host_namespace: str, on_twin: OnTwin
+    ) -> None:
+        self.row = row
+        self.synced = Event()
+        self._cluster = cluster
+        self._name = virtual_cluster
+        self._namespace = host_namespace
+        self._on_twin = on_twin
+        self._twins: dict[str, Twin] = {}
+        self._tombs: OrderedDict[str, str] = OrderedDict()
+        self._revision = 0
+
+    def get(self, host_name: str) -> Twin | None:
+        return self._twins.get(host_name)
+
+    def twins(self) -> Iterable[Twin]:
+        return self._twins.values()
+
+    def __len__(self) -> int:
+        return len(self._twins)
+
+    def proven_gone(self, host_name: str, uid: str) -> bool:
+        """Whether the watch told the end of the twin of that uid, with its deletionTimestamp."""
+        return bool(uid) and self._tombs.get(host_name) == uid
+
+    async def run(self) -> None:
+        """Follow the host until cancelled."""
+        events = self._cluster.watch(
+            self.row.resource,
+            self._namespace,
+            label_selector=f"{md.MANAGED_BY}={self._name}",
+            metadata_only=not self.row.keeps_body,
+        )
+        async for event in events:
+            self._handle(event)
+
+    def _handle(self, event: ClusterEvent) -> None:
+        if event.obj is None:
+            self._revision = max(self._revision, event.revision)
+            self.synced.set()
+            return
+        twin = make_twin(event.obj)
+        self._revision = max(self._revision, twin.revision)
+        if event.type is ClusterEventType.DELETED:
+            self._gone(twin)
+        else:
+            self._put(twin)
+
+    def _put(self, twin: Twin) -> None:
+        old = self._twins.get(twin.name)
+        if old is not None and old.uid == twin.uid and old.revision > twin.revision:
+            return
+        if old is not None and old.uid == twin.uid and old.revision == twin.revision:
+            return  # our own write, known from its answer
+        self._twins[twin.name] = twin
+        self._tell(old, twin)
+
+    def _gone(self, twin: Twin) -> None:
+        old = self._twins.get(twin.name)
+        if old is not None and old.uid != twin.uid:
+            return
+        self._twins.pop(twin.name, None)
+        if twin.deleting:
+            self._tombs[twin.name] = twin.uid
+            if len(self._tombs) > MAX_TOMBS:
+                self._tombs.popitem(last=False)
+        self._tell(old or twin, None)
+
+    def _tell(self, old: Twin | None, new: Twin | None) -> None:
+        """Those who carry a label of ours without being one are kept, but concern nobody."""
+        for twin in (new, old):
+            if twin is not None and twin.kind == self.row.kind_text:
+                if names.host_name(twin.object_name, twin.object_namespace, self._name) == twin.name:
+                    self._on_twin(self.row, twin.object_namespace, twin.object_name, old, new)
+                return
+
+    def answered(self, obj: Obj) -> Twin:
+        """The answer of a write of ours, or of a GET: known now, unless the watch is ahead of it. Tells nobody."""
+        twin = make_twin(obj)
+        old = self._twins.get(twin.name)
+        newer = twin.revision > self._revision or (
+            old is not None and old.uid == twin.uid and twin.revision > old.revision
+        )
+        if newer and twin.managed_by == self._name:
+            self._twins[twin.name] = twin
+        return twin
+
+    def drop(self, host_name: str, uid: str) -> None:
+        """A GET or the refusal of a write told that it is not there."""
+        old = self._twins.get(host_name)
+        if old is not None and old.uid == uid:
+            del self._twins[host_name]
+
+    def drop_body(self, twin: Twin) -> None:
+        """Its body was compared and is not needed again."""
+        if self._twins.get(twin.name) is twin and twin.value is not None:
+            self._twins[twin.name] = dataclasses.replace(twin, value=None)

@@ -1,0 +1,427 @@
+"""Syncer: one engine for all kinds: a change on either side names a key, a look at it does what the plan says.
+
+Level-triggered: nothing that is remembered decides, so a syncer that was killed
+anywhere goes on from what both clusters hold. No look before both first lists
+are complete. At most `workers` looks at a time, one a key; requests to the host
+wait in one bucket by priority. A host that goes away stops nothing: looks fail, back off, and succeed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import logging
+from collections.abc import Callable, Iterable, Sequence
+
+from sync import anchor, names
+from sync import metadata as md
+from sync.actions import ACTIONS
+from sync.cluster import Cluster, ClusterError, Unreachable
+from sync.converge import restore_marker
+from sync.hooks import NoHooks, PodHooks
+from sync.informer import HostInformer
+from sync.limiter import Limiter
+from sync.ownership import HostState, Identity, Twin, classify
+from sync.plan import NEEDS_PROOF, Action, plan, virtual_state
+from sync.references import References
+from sync.state import SYNC_ERROR, Engine, EventSink, Key, Work
+from sync.translator import (
+    CONFIGMAPS,
+    ENDPOINTS,
+    ENDPOINTSLICES,
+    NAMESPACES,
+    PODS,
+    SECRETS,
+    SERVICES,
+    Context,
+    Ref,
+    Translator,
+    Untranslatable,
+)
+from sync.translators.endpointslices import SERVICE_NAME
+from sync.translators.table import TRANSLATORS
+from sync.views import Views
+from sync.virtual import Record, VirtualCluster
+from vapi.clock import Clock, SystemClock
+from vapi.control.workqueue import Permanent, QueueClosed, Retry, WorkQueue
+
+log = logging.getLogger(__name__)
+
+WORKERS = 64
+"""Looks at a time. A look mostly waits for the host, 2-5 ms a write: 64 would give 10,000 writes/s."""
+PRIORITIES = 4
+BASE_DELAY_S = 0.01
+MAX_DELAY_S = 30.0
+UNREACHABLE_MAX_DELAY_S = 5.0
+"""So that sync resumes within seconds of the host."""
+PERMANENT_AGAIN_S = 300.0
+REFUSED_AGAIN_S = 30.0
+"""After a 403: a quota or a right may be given."""
+ANCHOR_RETRY_S = 2.0
+
+_ON_DEMAND = frozenset({CONFIGMAPS, SECRETS})
+"""Synced only while something on the host names them."""
+
+
+class Syncer:
+    """`run` works until cancelled. Raises AnchorMismatch when the host belongs to another store."""
+
+    def __init__(
+        self,
+        *,
+        virtual: VirtualCluster,
+        host: Cluster,
+        context: Context,
+        store_id: str,
+        events: EventSink,
+        hooks: PodHooks | None = None,
+        rate: float = 400.0,
+        clock: Clock | None = None,
+        rows: Sequence[Translator] = TRANSLATORS,
+        workers: int = WORKERS,
+    ) -> None:
+        """`context` without its callables and anchor_uid, which are filled in here."""
+        clock = clock or SystemClock()
+        self._rows = {row.resource: row for row in rows}
+        self._store_id = store_id
+        self._workers = workers
+        self.queue: WorkQueue[Key] = WorkQueue(
+            clock=clock,
+            priorities=PRIORITIES,
+            base_delay_s=BASE_DELAY_S,
+            max_delay_s=MAX_DELAY_S,
+            refill=self._all_keys,
+        )
+        self.synced = asyncio.Event()
+        """Both first lists are complete; looks have begun."""
+        self._views = Views(virtual)
+        references = References(clock)
+        self._engine = Engine(
+            virtual=virtual,
+            host=host,
+            context=dataclasses.replace(
+                context,
+                namespace_labels=self._views.namespace_labels,
+                namespaces=self._views.namespaces,
+                service=self._views.service,
+                service_links=self._views.service_links,
+                host_pod_uid=self._host_pod_uid,
+                referenced=references.wanted,
+            ),
+            limiter=Limiter(rate, clock),
+            references=references,
+            informers={
+                row.resource: HostInformer(
+                    row,
+                    host,
+                    virtual_cluster=context.cluster,
+                    host_namespace=context.host_namespace,
+                    on_twin=self._twin_changed,
+                )
+                for row in rows
+            },
+            hooks=hooks or NoHooks(),
+            events=events,
+            clock=clock,
+            touch=self.touch,
+            touch_after=self._touch_after,
+        )
+        self._subscriptions: list[Callable[[], None]] = []
+        self._twin_handlers: list[Callable[[Translator, str, str, Twin | None, Twin | None], None]] = []
+
+    # --- for other parts of sync --------------------------------------------------------------------------
+
+    @property
+    def context(self) -> Context:
+        """As it is now; the anchor's uid is known once `synced` is set."""
+        return self._engine.context
+
+    @property
+    def limiter(self) -> Limiter:
+        return self._engine.limiter
+
+    def use(self, **changes: object) -> None:
+        """Facts that become known later (`api_server_ip`, `dns_ip`): new translations have them."""
+        self._engine.context = dataclasses.replace(self._engine.context, **changes)  # type: ignore[arg-type]
+
+    def twin(self, ref: Ref) -> Twin | None:
+        """The host object of a virtual one, as the watch has it, whoever owns it."""
+        informer = self._engine.informers.get(ref.resource)
+        return informer.get(self._engine.context.host_name(ref.name, ref.namespace)) if informer else None
+
+    def twins(self, row: Translator) -> Iterable[Twin]:
+        return self._engine.informers[row.resource].twins()
+
+    def on_twin(self, handler: Callable[[Translator, str, str, Twin | None, Twin | None], None]) -> None:
+        """`handler(row, namespace, name, before, after)` for every change of a twin: keep a key, do not work."""
+        self._twin_handlers.append(handler)
+
+    def touch(self, key: Key) -> None:
+        """Look at a key soon, whatever is remembered of it."""
+        self._engine.tables.clean.pop(key, None)
+        self.queue.add(key, self._priority(key))
+
+    # --- run ----------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        try:
+            await self._find_anchor()
+            async with asyncio.TaskGroup() as group:
+                informers = [
+                    group.create_task(i.run(), name=f"inform {i.row.resource.resource}")
+                    for i in self._engine.informers.values()
+                ]
+                for informer in self._engine.informers.values():
+                    await informer.synced.wait()
+                self._begin()
+                workers = [group.create_task(self._work(), name=f"sync {n}") for n in range(self._workers)]
+                try:
+                    await asyncio.gather(*workers)
+                finally:
+                    for task in informers:
+                        task.cancel()
+        finally:
+            self.queue.close()
+            self._views.close()
+            for remove in self._subscriptions:
+                remove()
+            self._subscriptions.clear()
+
+    async def _find_anchor(self) -> None:
+        engine, context = self._engine, self._engine.context
+        said = False
+        while True:
+            try:
+                uid = await anchor.ensure_anchor(
+                    engine.host,
+                    cluster=context.cluster,
+                    host_namespace=context.host_namespace,
+                    store_id=self._store_id,
+                )
+                await anchor.ensure_service_account(
+                    engine.host,
+                    cluster=context.cluster,
+                    host_namespace=context.host_namespace,
+                    name=context.service_account,
+                    anchor_uid=uid,
+                )
+            except ClusterError as error:
+                if not said:
+                    log.warning("host not ready, sync waits", extra={"reason": error.reason, "error": error.message})
+                said = True
+                await asyncio.sleep(ANCHOR_RETRY_S)
+            else:
+                self.use(anchor_uid=uid)
+                return
+
+    def _begin(self) -> None:
+        """Subscribe, then look at everything once. Twins that nobody names yet are held for their referrers."""
+        engine = self._engine
+        for row in self._rows.values():
+            self._subscriptions.append(engine.virtual.on_change(row.resource, self._on_virtual(row)))
+        self._subscriptions.append(engine.virtual.on_change(NAMESPACES, self._namespace_changed))
+        for resource in _ON_DEMAND & self._rows.keys():
+            for twin in engine.informers[resource].twins():
+                ref = Ref(resource, twin.object_namespace, twin.object_name)
+                engine.references.hold(ref)
+                self._touch_after(engine.key(ref), 61.0)
+        self.queue.refill()
+        self.synced.set()
+        log.info("sync started", extra={"namespace": engine.context.host_namespace})
+
+    def _all_keys(self) -> Iterable[Key]:
+        """Pods first: they say which ConfigMaps and Secrets are wanted."""
+        for resource, row in sorted(self._rows.items(), key=lambda item: item[0] != PODS):
+            for entry in list(self._engine.virtual.entries(resource)):
+                if resource not in _ON_DEMAND:
+                    yield resource, entry.namespace, entry.name
+            for twin in list(self._engine.informers[resource].twins()):
+                if twin.kind == row.kind_text:
+                    yield resource, twin.object_namespace, twin.object_name
+
+    # --- what changed -------------------------------------------------------------------------------------
+
+    def _priority(self, key: Key) -> int:
+        return self._rows[key[0]].priority
+
+    def _touch_after(self, key: Key, delay_s: float) -> None:
+        self._engine.tables.clean.pop(key, None)
+        self.queue.add_after(key, delay_s, self._priority(key))
+
+    def _on_virtual(self, row: Translator) -> Callable[[Record, Record | None], None]:
+        resource, priority = row.resource, row.priority
+        tables, references = self._engine.tables, self._engine.references
+
+        def changed(entry: Record, _old: Record | None) -> None:
+            key = (resource, entry.namespace, entry.name)
+            if resource in _ON_DEMAND:
+                ref = Ref(*key)
+                if not references.wanted(ref) and key not in tables.settled:
+                    return
+            if resource == SERVICES:
+                tables.held[key] = entry.uid
+                self._service_changed(entry)
+            self.queue.add(key, 0 if entry.deleting else priority)
+
+        return changed
+
+    def _service_changed(self, service: Record) -> None:
+        """Whether its Endpoints and slices go out hangs on it."""
+        if ENDPOINTS in self._rows:
+            self.touch((ENDPOINTS, service.namespace, service.name))
+        if ENDPOINTSLICES in self._rows:
+            for slice_ in self._engine.virtual.entries(ENDPOINTSLICES, service.namespace):
+                if slice_.labels.get(SERVICE_NAME) == service.name:
+                    self.touch((ENDPOINTSLICES, service.namespace, slice_.name))
+
+    def _namespace_changed(self, entry: Record, old: Record | None) -> None:
+        """Its labels are on all of its pods."""
+        if old is None or old.labels == entry.labels:
+            return
+        for pod in list(self._engine.virtual.entries(PODS, entry.name)):
+            self._engine.tables.clean.pop((PODS, entry.name, pod.name), None)
+            self.queue.add((PODS, entry.name, pod.name), PRIORITIES - 1)
+
+    def _twin_changed(
+        self, row: Translator, namespace: str, name: str, before: Twin | None, after: Twin | None
+    ) -> None:
+        for handler in self._twin_handlers:
+            handler(row, namespace, name, before, after)
+        if self.synced.is_set():
+            self.queue.add((row.resource, namespace, name), row.priority)
+
+    def _host_pod_uid(self, namespace: str, name: str) -> str:
+        twin = self.twin(Ref(PODS, namespace, name))
+        return twin.uid if twin is not None else ""
+
+    # --- work ---------------------------------------------------------------------------------------------
+
+    async def _work(self) -> None:
+        while True:
+            try:
+                key = await self.queue.get()
+            except QueueClosed:
+                return
+            try:
+                await self._look(key)
+            finally:
+                self.queue.done(key)
+            await asyncio.sleep(0)
+
+    async def _look(self, key: Key) -> None:
+        """One look, and what follows from how it ended."""
+        work: Work | None = None
+        try:
+            work = self._begin_work(key)
+            if work is not None:
+                await self._act(work)
+        except Retry as retry:
+            if retry.after_s is None:
+                self.queue.retry(key, self._priority(key))
+            else:
+                self.queue.add_after(key, retry.after_s, self._priority(key))
+            return
+        except Permanent:
+            self.queue.add_after(key, PERMANENT_AGAIN_S, self._priority(key))
+        except Untranslatable as refused:
+            self._tell(work, f"not synced: {refused}")
+            self.queue.add_after(key, PERMANENT_AGAIN_S, self._priority(key))
+        except ClusterError as error:
+            self._failed(key, work, error)
+            return
+        except Exception:
+            log.exception("sync failed", extra={"resource": key[0].resource, "key": key[1:]})
+            self.queue.retry(key, self._priority(key))
+            return
+        self.queue.forget(key)
+        for waiter in self._engine.tables.arrived(key):
+            self.touch(waiter)
+
+    def _begin_work(self, key: Key) -> Work | None:
+        """Both sides as they are known; None when nothing changed since the last look."""
+        resource, namespace, name = key
+        engine = self._engine
+        row = self._rows[resource]
+        entry = engine.virtual.cached(resource, namespace, name)
+        host_name = names.host_name(name, namespace, engine.context.cluster)
+        twin = engine.informers[resource].get(host_name)
+        revisions = (entry.revision if entry else 0, twin.revision if twin else 0)
+        if engine.tables.clean.get(key) == revisions:
+            return None
+        virtual = entry.obj() if entry is not None else None
+        identity = Identity(engine.context.cluster, row.kind_text, namespace, name, host_name)
+        wanted = virtual is not None and row.wanted(virtual, engine.context)
+        marked = md.marked_host_uid(virtual) if virtual is not None and row.marks else ""
+        return Work(key, row, identity, entry, virtual, twin, wanted, marked)
+
+    async def _act(self, work: Work) -> None:
+        if work.key in self._engine.tables.suspect:
+            work.twin = await self._engine.get_host(work)
+            self._engine.tables.suspect.discard(work.key)
+        action = self._plan(work)
+        if action in NEEDS_PROOF and not self._proven(work):
+            work.twin = await self._engine.get_host(work)
+            if work.twin is not None and await restore_marker(self._engine, work, work.twin):
+                raise Retry(0)
+            action = self._plan(work)
+            if action not in NEEDS_PROOF:
+                raise Retry(1)  # the watch is behind; it will tell
+        await ACTIONS[action](self._engine, work)
+        if work.look_again:
+            self.touch(work.key)
+        elif action in (Action.CONVERGE, Action.OBSERVE, Action.KEEP):
+            self._note_clean(work)
+
+    def _plan(self, work: Work) -> Action:
+        row = work.row
+        state = virtual_state(
+            work.virtual, wanted=work.wanted, marks=row.marks, forwards_deletion=row.forwards_deletion
+        )
+        host = classify(work.twin, work.identity, virtual_uid=work.virtual_uid, marked_uid=work.marked_uid)
+        return plan(state, host)
+
+    def _proven(self, work: Work) -> bool:
+        """That the twin is gone, or going."""
+        if work.twin is not None:
+            state = classify(work.twin, work.identity, virtual_uid=work.virtual_uid, marked_uid=work.marked_uid)
+            return state is HostState.OURS_DELETING
+        informer = self._engine.informers[work.row.resource]
+        return informer.proven_gone(work.identity.host_name, work.marked_uid)
+
+    def _note_clean(self, work: Work) -> None:
+        """At the revisions that were looked at, or that our own compare-and-swap on them made of them."""
+        virtual_revision = int(work.obj["metadata"]["resourceVersion"])
+        self._engine.tables.clean[work.key] = (virtual_revision, work.twin.revision if work.twin else 0)
+
+    # --- failures -----------------------------------------------------------------------------------------
+
+    def _failed(self, key: Key, work: Work | None, error: ClusterError) -> None:
+        """Of the host (what the tenant's side refuses is a race, and a Retry). 404 and 409: we were behind, so GET first;
+        refusals are told to the tenant.
+        """
+        priority = self._priority(key)
+        if isinstance(error, Unreachable):
+            delay_s = min(self.queue.failures(key) + 1.0, UNREACHABLE_MAX_DELAY_S)
+            self.queue.add_after(key, delay_s, priority)
+            return
+        if error.code == 429:
+            self._engine.limiter.refused(error.retry_after_s)
+            self.queue.add_after(key, max(error.retry_after_s, 0.1), priority)
+            return
+        if error.code == 403:
+            self._tell(work, error.message)
+            self.queue.add_after(key, REFUSED_AGAIN_S, priority)
+            return
+        if error.code in (400, 413, 422):
+            self._tell(work, error.message)
+            self.queue.add_after(key, PERMANENT_AGAIN_S, priority)
+            return
+        if error.code in (404, 409):
+            self._engine.tables.suspect.add(key)
+        else:
+            log.warning("sync failed", extra={"key": key[1:], "code": error.code, "reason": error.reason})
+        self.queue.retry(key, priority)
+
+    def _tell(self, work: Work | None, message: str) -> None:
+        if work is not None:
+            self._engine.tell(work, SYNC_ERROR, message)

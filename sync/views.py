@@ -1,0 +1,57 @@
+"""Views: what translations ask of the virtual cache, decoded once and kept until it changes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+
+from sync.translator import NAMESPACES, SERVICES, ServiceLink
+from sync.translators.podenv import service_link
+from sync.virtual import Record, VirtualCluster
+from vapi.gvk import Obj
+
+MAX_KEPT = 1_000
+"""Decoded Services kept; beyond that all are dropped and read anew."""
+
+
+class Views:
+    """Subscribed until `close`. Runs on the loop, never awaits."""
+
+    def __init__(self, virtual: VirtualCluster) -> None:
+        self._virtual = virtual
+        self._links: dict[str, tuple[ServiceLink, ...]] = {}
+        self._services: dict[tuple[str, str], Obj] = {}
+        self._remove: Callable[[], None] = virtual.on_change(SERVICES, self._service_changed)
+
+    def close(self) -> None:
+        self._remove()
+
+    def namespace_labels(self, namespace: str) -> Mapping[str, str]:
+        entry = self._virtual.cached(NAMESPACES, "", namespace)
+        return entry.labels if entry is not None else {}
+
+    def namespaces(self) -> Iterable[tuple[str, Mapping[str, str]]]:
+        return ((e.name, e.labels) for e in self._virtual.entries(NAMESPACES))
+
+    def service(self, namespace: str, name: str) -> Obj | None:
+        """Shared: read only."""
+        kept = self._services.get((namespace, name))
+        if kept is None:
+            entry = self._virtual.cached(SERVICES, namespace, name)
+            if entry is None:
+                return None
+            if len(self._services) >= MAX_KEPT:
+                self._services.clear()
+            kept = self._services[namespace, name] = entry.obj()
+        return kept
+
+    def service_links(self, namespace: str) -> tuple[ServiceLink, ...]:
+        """Of the Services of a namespace that have an address."""
+        links = self._links.get(namespace)
+        if links is None:
+            found = (service_link(e.obj()) for e in self._virtual.entries(SERVICES, namespace))
+            links = self._links[namespace] = tuple(link for link in found if link is not None)
+        return links
+
+    def _service_changed(self, entry: Record, _old: Record | None) -> None:
+        self._links.pop(entry.namespace, None)
+        self._services.pop((entry.namespace, entry.name), None)
