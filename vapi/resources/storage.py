@@ -16,7 +16,7 @@ def _row(plural: str, name: str, *, namespaced: bool = False, **more: Any) -> Re
         plural,
         name,
         namespaced=namespaced,
-        delete_returns_object=True,
+        delete_returns_object=name != "CSIStorageCapacity",
         not_acted_on=f"{name} objects are stored but no volume is provided with them yet",
         **more,
     )
