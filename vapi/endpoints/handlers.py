@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 from vapi import encoding, errors
 from vapi.cacher.entry import Entry
 from vapi.endpoints import negotiate, options
 from vapi.endpoints.forms import Forms
-from vapi.endpoints.http import LARGE_BODY_BYTES, ApiRequest, ApiResponse
+from vapi.endpoints.http import LARGE_BODY_BYTES, YAML, ApiRequest, ApiResponse
 from vapi.endpoints.negotiate import PLAIN_JSON, Answer, Endpoint, Shape
 from vapi.endpoints.options import DeleteRequest, WriteOptions
 from vapi.endpoints.request import Query, RequestInfo
@@ -30,6 +31,7 @@ from vapi.resources.resource import Propagation, Resource, Verb
 
 APPLY = "application/apply-patch+yaml"
 STRATEGIC = "application/strategic-merge-patch+json"
+LARGE_YAML_BYTES = 64 << 10  # 10 µs a line (schema.decode): from here on in a thread
 ORPHANING_WARNING = (
     "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to remove them or "
     "set propagationPolicy=Orphan to suppress this warning"
@@ -47,8 +49,19 @@ class DecodedBody(Protocol):
 class Decoder(Protocol):
     """Bodies in JSON, YAML or protobuf → a private object, checked against its schema."""
 
-    def decode(self, data: bytes, content_type: str, row: Resource, gvk: GVK, field_validation: str) -> DecodedBody:
-        """Of a create or update. `gvk` is expected: the row's or a subresource's. Raises ApiError 400."""
+    def decode(
+        self,
+        data: bytes,
+        content_type: str,
+        row: Resource,
+        gvk: GVK,
+        field_validation: str,
+        accepted: Sequence[GVK] = (),
+    ) -> DecodedBody:
+        """Of a create or update. `gvk` is expected, the row's or a subresource's; `accepted` may come instead.
+
+        Pure, and does not await. Raises ApiError 400.
+        """
 
     def decode_options(self, data: bytes, content_type: str) -> Obj:
         """DeleteOptions, of whichever apiVersion. Raises ApiError 400."""
@@ -202,13 +215,25 @@ class Handlers:
     async def _body(self, x: Exchange, found: WriteOptions) -> Obj:
         media = negotiate.body_type(x.request.headers.get("Content-Type"))
         data = x.request.body
-        row, gvk = x.route.row, x.route.body_gvk
-        if len(data) <= LARGE_BODY_BYTES:
-            decoded = self._decoder.decode(data, media, row, gvk, found.field_validation)
-        else:
+        sub = x.route.subresource
+        decode = partial(
+            self._decoder.decode,
+            data,
+            media,
+            x.route.row,
+            x.route.body_gvk,
+            found.field_validation,
+            sub.accepted_types if sub else (),
+        )
+        if media == YAML and len(data) > LARGE_YAML_BYTES:
             async with self._large:
-                decoded = self._decoder.decode(data, media, row, gvk, found.field_validation)
+                decoded = await asyncio.to_thread(decode)
+        elif len(data) > LARGE_BODY_BYTES:
+            async with self._large:
+                decoded = decode()
                 await asyncio.sleep(0)  # others get a turn before the next large one
+        else:
+            decoded = decode()
         for text in decoded.warnings:
             x.caller.warn(text)
         return decoded.obj

@@ -30,9 +30,7 @@ NO_CACHE = ("Cache-Control", "no-cache, private")
 class Headers(Protocol):
     """Names in any case; multidict's CIMultiDictProxy is one."""
 
-    def get(self, name: str, default: str = ...) -> str | None: ...
-
-    def getall(self, name: str, default: list[str] = ...) -> list[str]: ...
+    def get(self, name: str, /) -> str | None: ...
 
     def items(self) -> Iterable[tuple[str, str]]: ...
 
@@ -40,20 +38,14 @@ class Headers(Protocol):
 class PlainHeaders:
     """Headers without an HTTP library: a list of pairs, looked up by lower-case name."""
 
-    __slots__ = ("_by_name", "_pairs")
+    __slots__ = ("_first", "_pairs")
 
     def __init__(self, headers: Mapping[str, str] | Iterable[tuple[str, str]] = ()) -> None:
         self._pairs = tuple(headers.items() if isinstance(headers, Mapping) else headers)
-        self._by_name: dict[str, list[str]] = {}
-        for name, value in self._pairs:
-            self._by_name.setdefault(name.lower(), []).append(value)
+        self._first = {name.lower(): value for name, value in reversed(self._pairs)}
 
-    def get(self, name: str, default: str | None = None) -> str | None:
-        found = self._by_name.get(name.lower())
-        return found[0] if found else default
-
-    def getall(self, name: str, default: list[str] | None = None) -> list[str]:
-        return self._by_name.get(name.lower(), default or [])
+    def get(self, name: str, /) -> str | None:
+        return self._first.get(name.lower())
 
     def items(self) -> Iterable[tuple[str, str]]:
         return self._pairs

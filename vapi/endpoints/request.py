@@ -47,8 +47,6 @@ class RequestInfo:
     subresource: str = ""
     namespace: str = ""
     name: str = ""
-    rest: str = ""
-    """What follows the subresource, with its slash: the path a proxy passes on."""
     old_watch: bool = False
     """Of a deprecated `/watch/` path."""
 
@@ -80,12 +78,7 @@ def _resource_info(method: str, path: str, group: str, version: str, parts: list
     resource = parts[0]
     name = parts[1] if len(parts) > 1 else ""
     subresource = parts[2] if len(parts) > 2 and not old_watch else ""
-    rest = ""
-    if subresource == "proxy":
-        rest = "/" + "/".join(parts[3:]) + ("/" if path.endswith("/") and len(parts) > 3 else "")
-        if len(parts) == 3 and not path.endswith("/"):
-            rest = ""
-    elif len(parts) > 3:
+    if len(parts) > 3 and subresource != "proxy":
         # longer than any route: refused as an unknown subresource
         subresource = "/".join(parts[2:])
     if not name:
@@ -101,7 +94,6 @@ def _resource_info(method: str, path: str, group: str, version: str, parts: list
         subresource=subresource,
         namespace=namespace,
         name=name,
-        rest=rest,
         old_watch=old_watch,
     )
 
@@ -171,7 +163,13 @@ class _AnyLabel(dict[str, str]):
         return key
 
 
-def split_target(target: str) -> tuple[str, str]:
-    """A target as sent → path and query, both as sent."""
-    path, _, query = target.partition("?")
-    return path, query
+_STREAMED = ("POST", "PUT", "PATCH", "DELETE")
+
+
+def streams_body(method: str, target: str) -> bool:
+    """Whether the body is passed on as it comes, because the request goes through a proxy."""
+    return (
+        method in _STREAMED
+        and "/proxy" in target
+        and parse_path(method, target.partition("?")[0]).subresource == ("proxy")
+    )

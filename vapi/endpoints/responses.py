@@ -41,10 +41,10 @@ async def object_response(status: int, body: bytes, request: ApiRequest, query: 
         return ApiResponse(status, JSON, body, [NO_CACHE])
     if answer.media == YAML:
         body = await _in_thread_if_large(_yaml_of, body)
-        return await _compressed(ApiResponse(status, YAML, body, [NO_CACHE]), request)
+        return await compressed(ApiResponse(status, YAML, body, [NO_CACHE]), request)
     if wants_pretty(query.first.get("pretty"), request.headers.get("User-Agent") or "", answer):
         body = await _in_thread_if_large(_pretty_of, body)
-    return await _compressed(ApiResponse(status, JSON, body, [NO_CACHE]), request)
+    return await compressed(ApiResponse(status, JSON, body, [NO_CACHE]), request)
 
 
 def _is_read(request: ApiRequest, query: Query) -> bool:
@@ -66,7 +66,7 @@ def _pretty_of(body: bytes) -> bytes:
     return encoding.dumps_pretty(encoding.loads(body)) + b"\n"
 
 
-async def _compressed(response: ApiResponse, request: ApiRequest) -> ApiResponse:
+async def compressed(response: ApiResponse, request: ApiRequest) -> ApiResponse:
     if len(response.body) <= GZIP_FROM_BYTES or not accepts_gzip(request.headers.get("Accept-Encoding")):
         return response
     response.body = await asyncio.to_thread(_gzip, response.body)
@@ -92,7 +92,7 @@ async def list_response(listing: Listing, form: Form, request: ApiRequest, query
         return await object_response(200, b"".join(whole), request, query, answer)
     second = await anext(pieces, None)
     if second is None:
-        return await _compressed(ApiResponse(200, JSON, first, [NO_CACHE]), request)
+        return await compressed(ApiResponse(200, JSON, first, [NO_CACHE]), request)
     stream = _rejoined(first, second, pieces)
     if accepts_gzip(request.headers.get("Accept-Encoding")):
         headers = [NO_CACHE, ("Content-Encoding", "gzip")]
