@@ -3,7 +3,7 @@
 The facts are `data/bootstrap.json`, one object a line (contract §4.1); this
 module creates what is missing, all at once so that the creates share group
 commits, and adds what an older version of it left out.
-*Measured* on the memory store: 14 ms for the first start, 2 ms for another.
+*Measured* with SQLite: 19 ms for the first start, 2 ms for another.
 """
 
 from __future__ import annotations

@@ -2,8 +2,7 @@
 
 Strict means: a CA has critical basic constraints, a key usage and a subject
 key identifier; everything it signs names it by an authority key identifier.
-All keys are P-256: made in 0.1 ms, and a handshake signs in 30 µs. *Measured*
-(this module): CA, serving and client certificate together 2 ms.
+All keys are P-256: *measured*, a key and its certificate take 0.1 ms.
 """
 
 from __future__ import annotations
@@ -14,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID, ObjectIdentifier
@@ -116,7 +116,7 @@ def signed_by(pem: bytes, ca_pem: bytes) -> bool:
     certificate = x509.load_pem_x509_certificate(pem)
     try:
         certificate.verify_directly_issued_by(x509.load_pem_x509_certificate(ca_pem))
-    except Exception:  # InvalidSignature, ValueError, TypeError: whatever is wrong, it is not ours
+    except (InvalidSignature, ValueError, TypeError):  # TypeError: a key of another kind
         return False
     return True
 

@@ -153,16 +153,24 @@ class Rbac:
     def attach(self, views: Views) -> Callable[[], None]:
         """Follow the four kinds from now on, beginning with what there is. The answer stops it."""
         detach = [views.on_change(gvr, self._handler(gvr)) for gvr in KINDS]
-        for gvr in KINDS:
-            for entry in views.entries(gvr):
-                self._put(gvr, entry)
-        self._answers.clear()
+        self.reload(views)
 
         def stop() -> None:
             for off in detach:
                 off()
 
         return stop
+
+    def reload(self, views: Views) -> None:
+        """Forget everything and read the four kinds anew: after the watch cache itself was loaded anew."""
+        self._cluster_roles.clear()
+        self._roles.clear()
+        self._cluster_bindings = _Bindings()
+        self._bindings.clear()
+        self._answers.clear()
+        for gvr in KINDS:
+            for entry in views.entries(gvr):
+                self._put(gvr, entry)
 
     # --- decisions ----------------------------------------------------------------------------------
 

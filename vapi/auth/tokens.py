@@ -156,7 +156,7 @@ class TokenSigner:
 
 
 class TokenVerifier:
-    """Checks tokens. Runs on the loop, never awaits. *Measured*: 130 µs the first time, 2 µs after."""
+    """Checks tokens. Runs on the loop, never awaits. *Measured*: 125 µs the first time, 3 µs after."""
 
     def __init__(
         self,
@@ -281,7 +281,8 @@ def _claims(payload: Mapping[str, object]) -> Claims:
 
 def _bound_claims(payload: Mapping[str, object]) -> Claims:
     private = payload[_CLAIM]
-    assert isinstance(private, dict)
+    if not isinstance(private, dict):
+        raise TypeError(_CLAIM)
     namespace = private["namespace"]
     account = _bound(private, "serviceaccount")
     if account is None:

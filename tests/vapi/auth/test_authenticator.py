@@ -59,6 +59,10 @@ def test_an_expired_certificate_is_nobody_on_a_connection_that_outlived_it() -> 
     assert refused(who, None, der)
 
 
+def test_a_certificate_that_does_not_count_is_not_nobody() -> None:
+    assert refused(authenticator(anonymous=Anonymous.ALL), None, _nameless(), "/healthz")
+
+
 def test_a_static_token_is_its_user() -> None:
     user = authenticator().authenticate("Bearer secret", None)
     assert (user.name, user.groups) == ("carol", ("devs", "system:authenticated"))

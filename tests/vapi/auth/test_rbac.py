@@ -7,12 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.vapi.auth.rbac_objects import account, binding, cluster_binding, cluster_role, group, role, rule, user
-from tests.vapi.auth.shelf import Shelf
+from tests.vapi.auth.shelf import Shelf, row_of
 from vapi.auth import bootstrap
 from vapi.auth.rbac import CLUSTER_ROLE_BINDINGS, ROLES, Rbac
 from vapi.auth.rules import compact, compile_rule, describe, uncovered
 from vapi.authorizer import Attributes, Decision, User
-from vapi.gvk import Obj
+from vapi.gvk import GVR, Obj
 
 ALICE = User("alice", groups=("devs", "system:authenticated"))
 ROBOT = User("system:serviceaccount:ns:robot", groups=("system:serviceaccounts",))
@@ -170,6 +170,56 @@ def test_the_bootstrap_objects_give_what_kubernetes_gives() -> None:
     assert not ask(rules, ALICE, "get", "pods").allowed
     assert ask(rules, controller, "update", "deployments/status", group="apps").allowed
     assert ask(rules, User("system:kube-scheduler"), "create", "pods/binding").allowed
+
+
+# --- what follows the objects is what reads them anew ---------------------------------------------
+
+_OBJECTS: list[Obj] = [
+    cluster_role("a", rule("get", "", "pods")),
+    cluster_role("a", rule("list", "", "pods", names="x")),
+    role("a", rule("*", "", "*")),
+    role("b", rule("get", "", "pods", names="x"), in_namespace="other"),
+    cluster_binding("one", "a", user("alice")),
+    cluster_binding("one", "a", group("devs"), user("bob")),
+    binding("one", "a", user("alice"), group("devs")),
+    binding("two", "a", user("alice"), kind="ClusterRole"),
+    binding("one", "b", group("devs"), in_namespace="other"),
+]
+_QUESTIONS = [
+    (who, verb, namespace, name)
+    for who in (ALICE, User("bob"), ROBOT)
+    for verb in ("get", "list")
+    for namespace in ("", "ns", "other")
+    for name in ("", "x")
+]
+
+
+def gvr_of(obj: Obj) -> GVR:
+    return row_of(obj).gvr
+
+
+@given(st.lists(st.tuples(st.sampled_from(_OBJECTS), st.booleans()), max_size=12))
+def test_following_events_gives_the_same_answers_as_a_fresh_start(steps: list[tuple[Obj, bool]]) -> None:
+    shelf, following = Shelf(), Rbac()
+    following.attach(shelf)
+    for obj, remove in steps:
+        namespace, name = obj["metadata"].get("namespace", ""), obj["metadata"]["name"]
+        if not remove:
+            shelf.put(obj)
+        elif shelf.cached(gvr_of(obj), namespace, name) is not None:
+            shelf.drop(gvr_of(obj), namespace, name)
+        fresh = Rbac()
+        fresh.attach(shelf)
+        for who, verb, where, which in _QUESTIONS:
+            asked = {"namespace": where, "name": which}
+            assert ask(following, who, verb, "pods", **asked) == ask(fresh, who, verb, "pods", **asked)
+
+
+def test_reading_anew_forgets_what_is_gone() -> None:
+    rules = rbac(role("r", rule("get", "", "pods")), binding("b", "r", user("alice")))
+    assert ask(rules, ALICE, "get", "pods").allowed
+    rules.reload(Shelf())
+    assert not ask(rules, ALICE, "get", "pods").allowed
 
 
 # --- rules as sets ----------------------------------------------------------------------------------
