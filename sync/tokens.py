@@ -1,0 +1,242 @@
+"""Tokens: one host Secret per pod with the tokens its projected volumes ask for, renewed at 80 % of their life.
+
+A token is the tenant's (never the host's), bound to the pod, and as short-lived
+as asked; the kubelet renews the file in the container when the Secret changes.
+The Secret is made before the pod and owned by its twin from then on, so the host collects it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import datetime as dt
+import heapq
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from sync import metadata as md
+from sync import names
+from sync.cluster import Cluster, ClusterError, PatchType
+from sync.limiter import Limiter
+from sync.translator import PODS, SECRETS, Context
+from sync.translators.podtokens import TokenSource, token_secret_name, token_sources
+from sync.virtual import VirtualCluster
+from vapi.clock import Clock, parse_rfc3339, rfc3339
+from vapi.control.workqueue import Retry
+from vapi.gvk import Obj
+
+log = logging.getLogger(__name__)
+
+PRIORITY = 0  # before everything that waits for it
+RENEW_AT = 0.8
+"""Of its life; the kubelet's own token manager renews then too."""
+EXTENDED_S = 3607
+"""What admission asks for; TokenRequest would make it a year long, which a renewed file does not need."""
+SHORT_S = 3600
+RETRY_S = 10.0
+_MARKER_KIND = "PodToken"
+"""In the kind annotation of these Secrets: they are no twin of a tenant's Secret."""
+
+
+@dataclass(frozen=True, slots=True)
+class IssuedToken:
+    token: str
+    expires: dt.datetime
+
+
+Issue = Callable[[str, str, str, str, str, int], IssuedToken]
+"""(namespace, service account, pod, pod uid, audience or "", seconds) → a token. Raises ClusterError."""
+
+
+class PodTokens:
+    """Part of the pod hooks; `run` renews. Runs on the loop."""
+
+    def __init__(
+        self,
+        *,
+        virtual: VirtualCluster,
+        host: Cluster,
+        limiter: Limiter,
+        context: Callable[[], Context],
+        issue: Issue,
+        clock: Clock,
+    ) -> None:
+        self._virtual = virtual
+        self._host = host
+        self._limiter = limiter
+        self._context = context
+        self._issue = issue
+        self._clock = clock
+        self._due: list[tuple[dt.datetime, str, str, str]] = []
+        """Heap of (when, namespace, pod, pod uid)."""
+        self._wake = asyncio.Event()
+
+    # --- hooks ----------------------------------------------------------------------------------------
+
+    async def before_create(self, virtual: Obj) -> None:
+        """The Secret is there, with tokens that are good for this pod. Raises Retry, ClusterError."""
+        sources = list(token_sources(virtual))
+        if not sources:
+            return
+        secret, expires = self._secret(virtual, sources)
+        await self._limiter.take(PRIORITY)
+        try:
+            await self._host.create(SECRETS, secret)
+        except ClusterError as error:
+            if error.code != 409:
+                raise
+            await self._take_over(virtual, secret)
+        self._schedule(virtual, expires)
+
+    async def after_create(self, virtual: Obj, host: Obj) -> None:
+        """The pod owns its Secret: it goes with it."""
+        if next(iter(token_sources(virtual)), None) is None:
+            return
+        context = self._context()
+        metadata = host["metadata"]
+        owner = {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "name": metadata["name"],
+            "uid": metadata["uid"],
+        }
+        patch: Obj = {"metadata": {"ownerReferences": [owner]}}
+        await self._patch(token_secret_name(context.cluster, virtual), patch)
+
+    async def _take_over(self, virtual: Obj, secret: Obj) -> None:
+        """A Secret is on the name: this pod's own from a moment ago, or that of a predecessor."""
+        name = secret["metadata"]["name"]
+        found = await self._host.get(SECRETS, self._context().host_namespace, name)
+        annotations = found["metadata"].get("annotations") or {}
+        if annotations.get(md.OBJECT_KIND) != _MARKER_KIND:
+            raise ClusterError(409, "Conflict", f'secrets "{name}" belongs to somebody else')
+        if annotations.get(md.OBJECT_UID) == virtual["metadata"]["uid"]:
+            data = {"data": secret["data"], "metadata": {"annotations": secret["metadata"]["annotations"]}}
+            await self._patch(name, data)
+            return
+        await self._limiter.take(PRIORITY)
+        await self._host.delete(SECRETS, self._context().host_namespace, name, uid=found["metadata"]["uid"])
+        raise Retry(0.0)
+
+    # --- renewal --------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Learn what is there, then renew what is due, until cancelled."""
+        await self._learn()
+        while True:
+            now = self._clock.now()
+            while self._due and self._due[0][0] <= now:
+                _, namespace, name, uid = heapq.heappop(self._due)
+                await self._renew(namespace, name, uid)
+            self._wake.clear()
+            wait_s = max(0.05, (self._due[0][0] - self._clock.now()).total_seconds()) if self._due else None
+            try:
+                async with asyncio.timeout(wait_s):
+                    await self._wake.wait()
+            except TimeoutError:
+                continue
+
+    async def _learn(self) -> None:
+        """After a restart the expiries stand in the annotations of the Secrets."""
+        context = self._context()
+        while True:
+            try:
+                selector = f"{md.MANAGED_BY}={context.cluster}"
+                secrets = await self._host.list(SECRETS, context.host_namespace, label_selector=selector)
+                break
+            except ClusterError as error:
+                log.warning("token Secrets could not be listed, again later", extra={"error": error.message})
+                await asyncio.sleep(RETRY_S)
+        for secret in secrets:
+            annotations = secret["metadata"].get("annotations") or {}
+            if annotations.get(md.OBJECT_KIND) != _MARKER_KIND:
+                continue
+            try:
+                due = self._renewal(parse_rfc3339(annotations.get(md.TOKEN_EXPIRES, "")), created=self._clock.now())
+            except ValueError:
+                due = self._clock.now()
+            self._push(
+                due,
+                annotations.get(md.OBJECT_NAMESPACE, ""),
+                annotations.get(md.OBJECT_NAME, ""),
+                annotations.get(md.OBJECT_UID, ""),
+            )
+
+    async def _renew(self, namespace: str, name: str, uid: str) -> None:
+        entry = self._virtual.cached(PODS, namespace, name)
+        if entry is None or entry.uid != uid or entry.deleting:
+            return
+        pod = entry.obj()
+        if (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed"):
+            return
+        try:
+            secret, expires = self._secret(pod, list(token_sources(pod)))
+            annotations = {md.TOKEN_EXPIRES: rfc3339(expires)}
+            await self._patch(
+                secret["metadata"]["name"], {"data": secret["data"], "metadata": {"annotations": annotations}}
+            )
+        except ClusterError as error:
+            if error.code == 404:
+                return  # the pod is not on the host yet, or no more: its creation makes a new one
+            log.warning("token not renewed, again soon", extra={"key": f"{namespace}/{name}", "error": error.message})
+            self._push(self._clock.now() + dt.timedelta(seconds=RETRY_S), namespace, name, uid)
+            return
+        self._schedule(pod, expires)
+
+    # --- helpers --------------------------------------------------------------------------------------
+
+    def _secret(self, pod: Obj, sources: list[TokenSource]) -> tuple[Obj, dt.datetime]:
+        """The host Secret and when its first token expires."""
+        context = self._context()
+        metadata = pod["metadata"]
+        namespace, name, uid = metadata["namespace"], metadata["name"], metadata["uid"]
+        account = pod["spec"].get("serviceAccountName") or "default"
+        data: dict[str, str] = {}
+        expires: list[dt.datetime] = []
+        for source in sources:
+            seconds = SHORT_S if source.expiration_s == EXTENDED_S else source.expiration_s
+            issued = self._issue(namespace, account, name, uid, source.audience, seconds)
+            data[source.key] = base64.b64encode(issued.token.encode()).decode()
+            expires.append(issued.expires)
+        soonest = min(expires)
+        owner = md.owner_reference(
+            anchor=names.anchor_name(context.cluster), anchor_uid=context.anchor_uid, controller=False
+        )
+        secret: dict[str, Any] = {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {
+                "name": token_secret_name(context.cluster, pod),
+                "namespace": context.host_namespace,
+                "labels": context.own_labels(namespace),
+                "annotations": {
+                    md.OBJECT_KIND: _MARKER_KIND,
+                    md.OBJECT_NAME: name,
+                    md.OBJECT_NAMESPACE: namespace,
+                    md.OBJECT_UID: uid,
+                    md.TOKEN_EXPIRES: rfc3339(soonest),
+                },
+                "ownerReferences": [owner] if context.anchor_uid else [],
+            },
+            "type": "Opaque",
+            "data": data,
+        }
+        return secret, soonest
+
+    async def _patch(self, name: str, patch: Obj) -> None:
+        await self._limiter.take(PRIORITY)
+        await self._host.patch(SECRETS, self._context().host_namespace, name, patch, content_type=PatchType.MERGE)
+
+    def _schedule(self, pod: Obj, expires: dt.datetime) -> None:
+        metadata = pod["metadata"]
+        due = self._renewal(expires, created=self._clock.now())
+        self._push(due, metadata["namespace"], metadata["name"], metadata["uid"])
+
+    def _renewal(self, expires: dt.datetime, *, created: dt.datetime) -> dt.datetime:
+        return created + (expires - created) * RENEW_AT
+
+    def _push(self, due: dt.datetime, namespace: str, name: str, uid: str) -> None:
+        heapq.heappush(self._due, (due, namespace, name, uid))
+        self._wake.set()
