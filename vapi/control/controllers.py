@@ -15,6 +15,7 @@ from vapi.control.endpoints import EndpointsController
 from vapi.control.endpointslice import EndpointSliceController
 from vapi.control.endpointslice_mirroring import EndpointSliceMirroringController
 from vapi.control.events import EventRecorder
+from vapi.control.expiry import ExpiryController
 from vapi.control.garbage_collector import GarbageCollector
 from vapi.control.informer import Informers
 from vapi.control.namespace import NamespaceController
@@ -45,6 +46,7 @@ CONTROLLERS: Mapping[str, Factory] = {
     "endpoints-controller": lambda context, _: EndpointsController(context),
     "endpointslice-controller": lambda context, _: EndpointSliceController(context),
     "endpointslice-mirroring-controller": lambda context, _: EndpointSliceMirroringController(context),
+    "expiry-controller": lambda context, _: ExpiryController(context),
 }
 """Name, as kube-controller-manager's --controllers knows it → how to make one."""
 

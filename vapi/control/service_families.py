@@ -56,7 +56,8 @@ def fill_families(service: Obj, old: Obj | None, configured: Sequence[str]) -> N
 
 
 def _is_headless(spec: Obj) -> bool:
-    return (spec.get("clusterIPs") or [spec.get("clusterIP", "")])[0] == NONE
+    first: str = (spec.get("clusterIPs") or [spec.get("clusterIP", "")])[0]
+    return first == NONE
 
 
 def _is_unchanged_preference(spec: Obj, before: Obj) -> bool:

@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from vapi import errors
 from vapi.clock import Clock
 from vapi.control import kinds
-from vapi.control.informer import Facts
 from vapi.control.service_families import EXTERNAL_NAME, NONE, SERVICE, family_of, fill_families
 from vapi.gvk import Obj
 from vapi.registry.admission import Lookup
@@ -120,7 +119,8 @@ class ServiceAllocator:
         self._ranges = {each.family: each for each in (IpRange(ipaddress.ip_network(text)) for text in ip_ranges)}
         self._ports = PortRange(*ports)
         self._pick = pick or random.Random()
-        self._facts = Facts(numbers_of)
+        self._known: dict[str, tuple[int, tuple[Number, ...]]] = {}
+        """Store key → revision and the numbers it has there."""
         self._claims: dict[Number, float] = {}
         """Number → when the claim ends."""
 
@@ -168,8 +168,14 @@ class ServiceAllocator:
         now = self._clock.monotonic()
         self._claims = {number: ends for number, ends in self._claims.items() if ends > now}
         taken: set[Number] = set(self._claims)
+        known = {}
         for entry in self._lookup.entries(kinds.SERVICES):
-            taken.update(self._facts.of(entry))
+            found = self._known.get(entry.key)
+            if found is None or found[0] != entry.revision:
+                found = (entry.revision, numbers_of(entry.obj()))
+            known[entry.key] = found
+            taken.update(found[1])
+        self._known = known
         return taken
 
 

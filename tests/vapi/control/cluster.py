@@ -86,6 +86,17 @@ class Kubelet:
         await self._client.update(kinds.PODS, pod, subresource="status")
 
 
+def namespace(name: str) -> Obj:
+    """As the namespace strategy completes it."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Namespace",
+        "metadata": {"name": name},
+        "spec": {"finalizers": ["kubernetes"]},
+        "status": {"phase": "Active"},
+    }
+
+
 class Cluster:
     """`client` is a user's; `settle` runs the loop until nobody has anything to do."""
 
@@ -168,8 +179,7 @@ async def cluster(*names: str) -> AsyncIterator[Cluster]:
     store = MemoryStore()
     async with running_plane(store, clock=clock, definitions=definitions()) as plane:
         made = Cluster(plane, clock, names or CONTROLLERS)
-        namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "default"}}
-        await made.create(kinds.NAMESPACES, namespace)
+        await made.create(kinds.NAMESPACES, namespace("default"))
         made.start()
         try:
             await made.settle()
