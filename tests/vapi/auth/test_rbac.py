@@ -244,6 +244,27 @@ def test_what_is_covered_allows_nothing_more(owned: list[Obj], wanted: Obj) -> N
                 assert any(r.matches_resource(verb, api_group, resource, subresource) for r in held)
 
 
+@pytest.mark.parametrize(
+    ("own", "wanted", "covered"),
+    [
+        (rule("get", "", "pods"), rule("get", "", "pods", names="x"), True),
+        (rule("get", "", "pods", names="x"), rule("get", "", "pods"), False),
+        (rule("get", "", "pods", names="x,y"), rule("get", "", "pods", names="x"), True),
+        (rule("get", "", "pods", names="x"), rule("get", "", "pods", names="y"), False),
+        (rule("get", "", "*/log"), rule("get", "", "pods/log"), True),
+        (rule("get", "", "pods"), rule("get", "", "pods/log"), False),
+        (rule("*", "*", "*"), rule("get,list", "apps,", "x,y/z"), True),
+        (rule("get", "", "*"), rule("*", "", "pods"), False),
+        (rule("get", urls="/a/*"), rule("get", urls="/a/b"), True),
+        (rule("get", urls="/a/b"), rule("get", urls="/a/*"), False),
+        (rule("get", urls="*"), rule("get", "", "pods"), False),
+        (rule("*", "*", "*"), rule("get", urls="/a"), False),
+    ],
+)
+def test_a_rule_covers_what_it_allows_and_no_more(own: Obj, wanted: Obj, covered: bool) -> None:
+    assert (uncovered([compile_rule(own)], [wanted]) == []) is covered
+
+
 @given(_rules)
 def test_a_rule_covers_itself(one: Obj) -> None:
     assert uncovered([compile_rule(one)], [one]) == []
