@@ -12,13 +12,13 @@ import logging
 import random
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Protocol
 from urllib.parse import unquote
 
 from vapi import errors
 from vapi.auth import impersonation, refusals
-from vapi.authorizer import Attributes, Authorizer, User
+from vapi.authorizer import Attributes, Authorizer, Decision, User
 from vapi.clock import Clock
 from vapi.endpoints import proxy
 from vapi.endpoints.forms import Forms
@@ -51,13 +51,23 @@ class Authenticator(Protocol):
         """Who it is. Runs on the loop, never awaits. Raises ApiError 401."""
 
 
+class Decider(Authorizer, Protocol):
+    """An Authorizer whose hot path makes no Attributes; `auth.rbac.Rbac` is one."""
+
+    def decide(
+        self, user: User, verb: str, group: str, resource: str, subresource: str, namespace: str, name: str
+    ) -> Decision: ...
+
+    def decide_path(self, user: User, verb: str, path: str) -> Decision: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Parts:
     """What a dispatcher is made of; the composition root fills it in."""
 
     registry: Registry
     authenticator: Authenticator
-    authorizer: Authorizer
+    authorizer: Decider
     decoder: Decoder
     clock: Clock
     discovery: DiscoveryFactory
@@ -146,28 +156,11 @@ class Dispatcher:
     ) -> ApiResponse:
         headers = request.headers
         user = self._authenticate(headers.get("Authorization"), request.certificate, info.path)
-        if not info.resource_request:
-            attributes = Attributes(user, info.verb, path=info.path, resource_request=False)
-        else:
-            attributes = Attributes(
-                user,
-                authorized_verb(info),
-                info.group,
-                info.version,
-                info.resource,
-                info.subresource,
-                info.namespace,
-                info.name,
-                info.path,
-            )
         if _impersonates(headers):
             wanted = impersonation.wanted_user(headers.items())
             if wanted is not None:
-                user = impersonation.impersonate(self._authorizer, attributes, wanted)
-                attributes = replace(attributes, user=user)
-        decision = self._authorizer.authorize(attributes)
-        if not decision.allowed:
-            raise refusals.forbidden(attributes, decision.reason)
+                user = impersonation.impersonate(self._authorizer, _attributes(user, info), wanted)
+        self._authorize(user, info)
         if not info.resource_request:
             return await self._nonresources.handle(request, info, query)
         caller = Caller(user, audit_id=audit_id, deadline=self._clock.monotonic() + DEADLINE_S, warnings=warnings)
@@ -185,6 +178,18 @@ class Dispatcher:
                 return await self._handlers.handle(exchange)
         except TimeoutError:
             raise _too_late() from None
+
+    def _authorize(self, user: User, info: RequestInfo) -> None:
+        """Raises ApiError 403."""
+        if info.resource_request:
+            verb = authorized_verb(info)
+            decision = self._authorizer.decide(
+                user, verb, info.group, info.resource, info.subresource, info.namespace, info.name
+            )
+        else:
+            decision = self._authorizer.decide_path(user, info.verb, info.path)
+        if not decision.allowed:
+            raise refusals.forbidden(_attributes(user, info), decision.reason)
 
     async def _tunnel(self, request: ApiRequest, info: RequestInfo, route: Route, user: User) -> ApiResponse:
         assert route.subresource is not None
@@ -210,6 +215,22 @@ class Dispatcher:
 
 
 _WITHOUT_DEADLINE = frozenset(("get", "watch"))
+
+
+def _attributes(user: User, info: RequestInfo) -> Attributes:
+    if not info.resource_request:
+        return Attributes(user, info.verb, path=info.path, resource_request=False)
+    return Attributes(
+        user,
+        authorized_verb(info),
+        info.group,
+        info.version,
+        info.resource,
+        info.subresource,
+        info.namespace,
+        info.name,
+        info.path,
+    )
 
 
 def _too_late() -> ApiError:
