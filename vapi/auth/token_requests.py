@@ -75,15 +75,20 @@ class TokenRequests:
         audiences: Sequence[str] = (),
         expiration_s: int | None = None,
         bound: Obj | None = None,
+        extend: bool = True,
     ) -> Issued:
-        """`bound` is a boundObjectRef, null or {} for none. Raises ApiError 400, 404, 409, 422."""
+        """`bound` is a boundObjectRef, null or {} for none. Raises ApiError 400, 404, 409, 422.
+
+        `extend`: a Pod's projected token may live for a year (for programs
+        that read it once); False where the file is known to be renewed.
+        """
         expiration_s = DEFAULT_S if expiration_s is None else expiration_s
         if cause := _duration_problem(expiration_s):
             raise errors.invalid(TOKEN_REQUEST, "", [cause])
         audiences = tuple(audiences) or self._audiences
         references = self._resolve(account, bound) if bound else _Bound()
         lifetime_s, warn_after_s = expiration_s, 0
-        extended = references.pod is not None and expiration_s == EXTENDED_FROM_S
+        extended = extend and references.pod is not None and expiration_s == EXTENDED_FROM_S
         if extended and set(audiences) <= set(self._audiences):
             lifetime_s, warn_after_s = EXTENDED_TO_S, expiration_s
         now = self._clock.now()

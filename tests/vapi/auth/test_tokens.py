@@ -88,6 +88,13 @@ def test_a_projected_token_lives_for_a_year_and_warns_after_its_hour() -> None:
     assert (issued.expires - desk.clock.now()).total_seconds() == 3607
 
 
+def test_a_token_whose_file_is_renewed_is_not_extended() -> None:
+    bound = {"kind": "Pod", "apiVersion": "v1", "name": "p"}
+    claims = payload(Desk().token(bound, expiration_s=3607, extend=False))
+    assert claims["exp"] - claims["iat"] == 3607
+    assert "warnafter" not in claims["kubernetes.io"]
+
+
 def test_a_token_for_another_audience_is_not_extended() -> None:
     desk = Desk()
     bound = {"kind": "Pod", "apiVersion": "v1", "name": "p"}
