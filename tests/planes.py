@@ -11,7 +11,7 @@ from storage.memory import MemoryStore
 from storage.store import Store
 from vapi.gvk import GVR, Obj
 from vapi.plane import ControlPlane, running_plane
-from vapi.schema.definitions import Definitions, load_definitions
+from vapi.schema.schemas import Schemas, load_schemas
 
 CONFIGMAPS = GVR("", "v1", "configmaps")
 DEPLOYMENTS = GVR("apps", "v1", "deployments")
@@ -20,14 +20,14 @@ PODS = GVR("", "v1", "pods")
 SECRETS = GVR("", "v1", "secrets")
 SERVICES = GVR("", "v1", "services")
 
-_definitions: list[Definitions] = []
+_schemas: list[Schemas] = []
 
 
-def definitions() -> Definitions:
+def schemas() -> Schemas:
     """Loaded once for all tests: they are immutable."""
-    if not _definitions:
-        _definitions.append(load_definitions())
-    return _definitions[0]
+    if not _schemas:
+        _schemas.append(load_schemas())
+    return _schemas[0]
 
 
 class FakeClock:
@@ -53,7 +53,7 @@ async def plane(store: Store | None = None, clock: FakeClock | None = None) -> A
     """A plane with the namespace `default`, no controllers, no plugins."""
     own = store or MemoryStore()
     try:
-        async with running_plane(own, clock=clock, definitions=definitions()) as running:
+        async with running_plane(own, clock=clock, schemas=schemas()) as running:
             if running.registry.cached(NAMESPACES, "", "default") is None:
                 await running.client("test").create(NAMESPACES, {"metadata": {"name": "default"}})
             yield running

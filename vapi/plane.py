@@ -17,11 +17,11 @@ from vapi.clock import Clock, SystemClock
 from vapi.registry.admission import Admission, AdmissionPlugin, Lookup
 from vapi.registry.allocator import Allocator
 from vapi.registry.client import Client
-from vapi.registry.ownership import FieldOwnership, SchemaOwnership
+from vapi.registry.ownership import FieldOwnership
 from vapi.registry.registry import Registry
 from vapi.resources.builtin import builtin_catalog
 from vapi.resources.resource import Catalog
-from vapi.schema.definitions import Definitions, load_definitions
+from vapi.schema.schemas import Schemas, load_schemas
 
 PluginFactory = Callable[[Lookup], Sequence[AdmissionPlugin]]
 AllocatorFactory = Callable[[Lookup], Mapping[tuple[str, str], Allocator]]
@@ -30,7 +30,7 @@ AllocatorFactory = Callable[[Lookup], Mapping[tuple[str, str], Allocator]]
 @dataclass(frozen=True, slots=True)
 class ControlPlane:
     catalog: Catalog
-    definitions: Definitions
+    schemas: Schemas
     store: Store
     feed: Feed
     registry: Registry
@@ -45,8 +45,7 @@ async def running_plane(
     store: Store,
     *,
     clock: Clock | None = None,
-    definitions: Definitions | None = None,
-    fields: Callable[[Definitions], FieldOwnership] | None = None,
+    schemas: Schemas | None = None,
     plugins: PluginFactory | None = None,
     allocators: AllocatorFactory | None = None,
 ) -> AsyncIterator[ControlPlane]:
@@ -55,7 +54,7 @@ async def running_plane(
     Raises StorageError if the store cannot be read.
     """
     clock = clock or SystemClock()
-    definitions = definitions or load_definitions()
+    schemas = schemas or load_schemas()
     catalog = builtin_catalog()
     feed = Feed(store, catalog.stored_kinds(), clock)
     await feed.start()
@@ -63,7 +62,7 @@ async def running_plane(
         catalog=catalog,
         store=store,
         feed=feed,
-        fields=fields(definitions) if fields else SchemaOwnership(definitions),
+        fields=FieldOwnership(schemas),
         clock=clock,
     )
     registry.use_admission(Admission(plugins(registry) if plugins else ()))
@@ -71,6 +70,6 @@ async def running_plane(
     async with asyncio.TaskGroup() as group:
         following = group.create_task(feed.run(), name="feed")
         try:
-            yield ControlPlane(catalog, definitions, store, feed, registry, clock)
+            yield ControlPlane(catalog, schemas, store, feed, registry, clock)
         finally:
             following.cancel()

@@ -97,7 +97,9 @@ class Scales:
         return Reply(to_scale(written.entry.obj(), row), 200)
 
     def _wanted(self, call: Call, scale: Obj) -> int:
-        patched = self._fields.patch(self._scale_row, scale, call.patch) if call.patch is not None else call.body
+        patched = (
+            self._fields.patch(self._scale_row, scale, call.patch, call.caller) if call.patch is not None else call.body
+        )
         wanted = patched or {}
         metadata = wanted.get("metadata") or {}
         if metadata.get("name", call.name) != call.name:

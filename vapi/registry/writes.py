@@ -22,7 +22,7 @@ from vapi.cacher.feed import Feed
 from vapi.clock import Clock
 from vapi.errors import Cause
 from vapi.gvk import GVR, Obj
-from vapi.registry import deletion, graft, storage_errors
+from vapi.registry import deletion, graft, managed_fields, storage_errors
 from vapi.registry.admission import Admission, AdmissionRequest, Operation
 from vapi.registry.allocator import Allocator, Release
 from vapi.registry.caller import Caller, DeleteOptions, PatchRequest
@@ -246,7 +246,7 @@ class Writes:
                 row,
                 namespace,
                 name,
-                lambda old: self._fields.patch(row, old, patch),
+                lambda old: self._fields.patch(row, old, patch, caller),
                 subresource=subresource,
             )
         for _ in range(ATTEMPTS):
@@ -348,6 +348,7 @@ class Writes:
         self._validate_changed(caller, row, new, old, subresource)
         request.obj = new
         await self.admission.validate(request)
+        new = managed_fields.keep_times(old, new)
         kind = stored_kind(row)
         stored = row.to_stored(new) if row.to_stored else new
         if encoding.encode_stored(stored, kind.value_prefix) == entry.value:

@@ -17,14 +17,14 @@ from vapi.errors import ApiError
 from vapi.gvk import GVR, Obj
 from vapi.plane import ControlPlane, running_plane
 from vapi.registry.client import Client
-from vapi.schema.definitions import Definitions, load_definitions
+from vapi.schema.schemas import Schemas, load_schemas
 
 ROOT_CA = "-----BEGIN CERTIFICATE-----\nroot\n-----END CERTIFICATE-----\n"
 
 
 @lru_cache
-def definitions() -> Definitions:
-    return load_definitions()
+def schemas() -> Schemas:
+    return load_schemas()
 
 
 class Kubelet:
@@ -177,7 +177,7 @@ async def cluster(*names: str) -> AsyncIterator[Cluster]:
     """With the controllers of these names, all if there are none, and the namespace `default`."""
     clock = FakeClock()
     store = MemoryStore()
-    async with running_plane(store, clock=clock, definitions=definitions()) as plane:
+    async with running_plane(store, clock=clock, schemas=schemas()) as plane:
         made = Cluster(plane, clock, names or CONTROLLERS)
         await made.create(kinds.NAMESPACES, namespace("default"))
         made.start()
