@@ -206,7 +206,7 @@ def _tell_if_held(engine: Engine, work: Work) -> None:
         engine.tell(
             work,
             SYNC_WARNING,
-            f"deleting for 10 minutes: the host object has gone, finalizers {', '.join(metadata['finalizers'])} are left",
+            f"deleting for 10 minutes: the twin has gone, finalizers {', '.join(metadata['finalizers'])} are left",
         )
 
 

@@ -396,8 +396,9 @@ class Syncer:
     # --- failures -----------------------------------------------------------------------------------------
 
     def _failed(self, key: Key, work: Work | None, error: ClusterError) -> None:
-        """Of the host (what the tenant's side refuses is a race, and a Retry). 404 and 409: we were behind, so GET first;
-        refusals are told to the tenant.
+        """Of the host (what the tenant's side refuses is a race, and a Retry).
+
+        404 and 409: we were behind, so GET first; refusals are told to the tenant.
         """
         priority = self._priority(key)
         if isinstance(error, Unreachable):
