@@ -127,6 +127,8 @@ class ServiceAllocator:
     async def allocate(self, caller: Caller, obj: Obj, old: Obj | None) -> Release:
         """See `registry.allocator`. A dry run gets numbers that are free now, and claims none."""
         spec = obj["spec"]
+        if old is not None:
+            await self.released(old)  # it is in the view: its claims have done their work
         if spec.get("type") == EXTERNAL_NAME:
             for key in ("clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy", "healthCheckNodePort"):
                 spec.pop(key, None)
@@ -149,6 +151,7 @@ class ServiceAllocator:
         return release
 
     async def released(self, obj: Obj) -> None:
+        """Claims of `obj` end; what it holds in the view counts as long as it is there."""
         for number in numbers_of(obj):
             self._claims.pop(number, None)
 
