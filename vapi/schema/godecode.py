@@ -158,7 +158,9 @@ class _Decoder:
     def _set(self, result: Obj, field: GoField, member: Any) -> None:
         """One field: null resets a pointer, list or map and leaves the rest as it was."""
         if member is None:
-            if field.pointer or field.type.form in (Form.LIST, Form.MAP, Form.BYTES):
+            if field.emits_zero and zero_field(field) is None:
+                result[field.name] = None
+            elif field.pointer or field.type.form in (Form.LIST, Form.MAP, Form.BYTES):
                 result.pop(field.name, None)
             return
         decoded = self.value(member, field.type, result.get(field.name))
