@@ -38,7 +38,11 @@ class FrameSource:
         self.form = form
         self._clock = clock
         self._kept: dict[tuple[int, WatchEventType, int], tuple[Entry, bytes, float]] = {}
-        self._kept_bytes = 0
+        self.kept_bytes = 0
+
+    @property
+    def kept(self) -> int:
+        return len(self._kept)
 
     def frame(self, event: WatchEvent) -> bytes:
         entry = event.entry
@@ -57,13 +61,13 @@ class FrameSource:
     def _keep(self, key: tuple[int, WatchEventType, int], entry: Entry, frame: bytes) -> None:
         replaced = self._kept.pop(key, None)
         if replaced is not None:
-            self._kept_bytes -= len(replaced[1])
+            self.kept_bytes -= len(replaced[1])
         good_until = self._clock.monotonic() + AGE_S if self.form.ages else 0.0
         self._kept[key] = (entry, frame, good_until)
-        self._kept_bytes += len(frame)
-        while len(self._kept) > KEPT_FRAMES or self._kept_bytes > KEPT_BYTES:
+        self.kept_bytes += len(frame)
+        while len(self._kept) > KEPT_FRAMES or self.kept_bytes > KEPT_BYTES:
             oldest = next(iter(self._kept))
-            self._kept_bytes -= len(self._kept.pop(oldest)[1])
+            self.kept_bytes -= len(self._kept.pop(oldest)[1])
 
     def _without_entry(self, event: WatchEvent) -> bytes:
         if event.error is not None:
