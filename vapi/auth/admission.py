@@ -1,7 +1,7 @@
 """The built-in admission plugins, in Kubernetes' order (contract §4.3).
 
-LimitRanger, PodSecurity, PersistentVolumeClaimResize, the policies, the
-webhooks and ResourceQuota have their places in this order and are not built yet.
+LimitRanger, PodSecurity, the policies, the webhooks and ResourceQuota have
+their places in this order and are not built yet.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from vapi.registry.plugins import (
     defaults,
     namespaces,
     priority,
+    resize,
     runtime_class,
     tolerations,
     topology,
@@ -42,6 +43,7 @@ def builtin_plugins(
         tolerations.default_toleration_seconds(),
         defaults.default_storage_class(lookup),
         defaults.storage_protection() if protect_storage else None,
+        resize.claim_resize(lookup),
         runtime_class.runtime_class(lookup),
         certificates.approval(authorizer),
         certificates.signing(authorizer),

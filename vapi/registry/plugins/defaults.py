@@ -1,4 +1,4 @@
-"""DefaultStorageClass, DefaultIngressClass and StorageObjectInUseProtection: what a new claim or Ingress is given."""
+"""What a new claim or Ingress is given (DefaultStorageClass, DefaultIngressClass, StorageObjectInUseProtection)."""
 
 from __future__ import annotations
 

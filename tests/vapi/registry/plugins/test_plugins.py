@@ -16,6 +16,7 @@ from vapi.registry.plugins import (
     defaults,
     namespaces,
     priority,
+    resize,
     runtime_class,
     tolerations,
     topology,
@@ -234,6 +235,37 @@ def test_storage_is_protected_while_in_use(obj: Obj, finalizer: str) -> None:
     assert admit(create(once), plugin)["metadata"]["finalizers"] == [finalizer]
 
 
+def sized(size: str, storage_class_name: str = "grows", phase: str = "Bound") -> Obj:
+    obj = claim(storageClassName=storage_class_name, resources={"requests": {"storage": size}})
+    obj["status"] = {"phase": phase}
+    return obj
+
+
+GROWING = Shelf(
+    named("storage.k8s.io/v1", "StorageClass", "grows", allowVolumeExpansion=True),
+    named("storage.k8s.io/v1", "StorageClass", "stays"),
+)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "why"),
+    [
+        (sized("1Gi"), sized("2Gi"), ""),
+        (sized("1Gi"), sized("1024Mi"), ""),
+        (sized("2Gi", "stays"), sized("1Gi", "stays"), ""),
+        (sized("1Gi", phase="Pending"), sized("2Gi"), "Only bound persistent volume claims can be expanded"),
+        (sized("1Gi", "stays"), sized("2Gi", "stays"), "only dynamically provisioned pvc can be resized and the "),
+        (sized("1Gi", "gone"), sized("2Gi", "gone"), "only dynamically provisioned pvc can be resized and the "),
+    ],
+)
+def test_a_claim_grows_when_it_is_bound_and_its_class_allows_it(old: Obj, new: Obj, why: str) -> None:
+    request = update(old, new)
+    if why:
+        assert why in refusal(request, resize.claim_resize(GROWING)).message
+    else:
+        admit(request, resize.claim_resize(GROWING))
+
+
 # --- runtime classes --------------------------------------------------------------------------------
 
 
@@ -396,6 +428,7 @@ def test_the_plugins_run_in_kubernetes_order() -> None:
         "DefaultTolerationSeconds",
         "DefaultStorageClass",
         "StorageObjectInUseProtection",
+        "PersistentVolumeClaimResize",
         "RuntimeClass",
         "CertificateApproval",
         "CertificateSigning",
