@@ -96,7 +96,7 @@ class _Bindings:
     by_subject: dict[Subject, dict[str, Binding]] = field(default_factory=dict)
 
     def add(self, binding: Binding) -> None:
-        self.remove(binding.name)
+        """One of a new name."""
         self.by_name[binding.name] = binding
         for subject, _ in binding.subjects:
             self.by_subject.setdefault(subject, {})[binding.name] = binding
@@ -283,7 +283,10 @@ class Rbac:
         elif gvr is ROLES:
             self._roles[entry.namespace, entry.name] = Role(entry)
         else:
-            self._scope(entry).add(compile_binding(entry.obj()))
+            scope = self._scope(entry)
+            # first the old one goes: what cannot be read must grant nothing
+            scope.remove(entry.name)
+            scope.add(compile_binding(entry.obj()))
 
     def _drop(self, gvr: GVR, entry: Entry) -> None:
         if gvr is CLUSTER_ROLES:

@@ -159,6 +159,18 @@ def test_answers_follow_the_objects() -> None:
     assert "not found" in ask(rules, User("bob"), "get", "secrets").reason
 
 
+def test_a_binding_that_cannot_be_read_grants_nothing() -> None:
+    shelf = Shelf(role("r", rule("get", "", "pods")), binding("b", "r", user("alice")))
+    rules = Rbac()
+    rules.attach(shelf)
+    assert ask(rules, ALICE, "get", "pods").allowed
+    broken = binding("b", "r", user("alice"))
+    del broken["roleRef"]
+    with pytest.raises(KeyError):
+        shelf.put(broken)
+    assert not ask(rules, ALICE, "get", "pods").allowed
+
+
 def test_the_bootstrap_objects_give_what_kubernetes_gives() -> None:
     rules = rbac(*(o for o in bootstrap.objects() if o["apiVersion"].startswith("rbac")))
     anonymous = User("system:anonymous", groups=("system:unauthenticated",))
