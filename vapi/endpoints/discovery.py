@@ -27,12 +27,14 @@ _PLAIN_HEADERS = {"Cache-Control": "no-cache, private"}
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """An answer of 200; `etag` (quoted) is empty where 304 is never answered."""
+    """An answer of 200 (or 304); `etag` (quoted) is empty where 304 is never answered."""
 
     body: bytes
     content_type: str
     headers: Mapping[str, str]
     etag: str = ""
+    gzipped: bytes = b""
+    """The body as it is kept, compressed; `body` is empty then."""
 
 
 class Discovery:

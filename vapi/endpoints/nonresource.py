@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import logging
 import platform
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -270,4 +271,13 @@ async def document_response(document: Document, request: ApiRequest) -> ApiRespo
         known = request.headers.get("If-None-Match") or ""
         if document.etag in (tag.strip().removeprefix("W/") for tag in known.split(",")):
             return ApiResponse(304, "", b"", headers)
+    if document.gzipped:
+        return await _precompressed(document, headers, request)
     return await compressed(ApiResponse(200, document.content_type, document.body, headers), request)
+
+
+async def _precompressed(document: Document, headers: list[tuple[str, str]], request: ApiRequest) -> ApiResponse:
+    if negotiate.accepts_gzip(request.headers.get("Accept-Encoding")):
+        return ApiResponse(200, document.content_type, document.gzipped, [*headers, ("Content-Encoding", "gzip")])
+    body = await asyncio.to_thread(gzip.decompress, document.gzipped)
+    return ApiResponse(200, document.content_type, body, headers)

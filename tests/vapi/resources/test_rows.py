@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -21,6 +22,24 @@ def _id(row: Resource) -> str:
 
 def _names(choose: Callable[[Resource], object]) -> set[str]:
     return {row.gvr.group_resource for row in ROWS if choose(row)}
+
+
+def _line(row: Resource) -> str:
+    """A row as a line of facts/resources.txt, which was made from the discovery of a real server."""
+    subresources = []
+    for sub in row.subresources.values():
+        gvk = sub.gvk or row.gvk
+        foreign = f".{gvk.version}.{gvk.group}" if gvk.group_version != row.gvr.group_version else ""
+        subresources.append(f"{sub.name}:{gvk.kind}{foreign}:{','.join(sub.verbs)}")
+    scope = "Namespaced" if row.namespaced else "Cluster"
+    names = (f"short={','.join(row.short_names)}", f"in={','.join(row.categories)}")
+    head = (row.gvr.api_version, row.gvr.resource, row.kind, scope, row.singular, ",".join(sorted(row.verbs)))
+    return " ".join((*head, *names, *subresources))
+
+
+def test_rows_are_what_a_real_server_serves_in_its_order() -> None:
+    facts = (Path(__file__).parent / "facts" / "resources.txt").read_text().splitlines()
+    assert [_line(row) for row in ROWS] == facts
 
 
 def test_every_resource_and_every_kind_is_there_once() -> None:
