@@ -15,7 +15,7 @@ from vapi.registry.caller import Caller, PatchRequest
 from vapi.registry.fieldpath import FieldSet
 from vapi.registry.patch import PatchType
 from vapi.resources.resource import Resource
-from vapi.schema import unstructured, yamltext
+from vapi.schema import jsontext, unstructured, yamltext
 from vapi.schema.decode import FieldValidation, strict_text
 from vapi.schema.schemas import Schemas
 from vapi.schema.types import SchemaType
@@ -148,4 +148,4 @@ def _load_yaml(body: bytes) -> Any:
         value, _duplicates = yamltext.parse(body)
     except YamlError as error:
         raise ValueError(str(error)) from None
-    return value
+    return jsontext.plain(value)
