@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from storage import errors
 from storage.broadcaster import Broadcaster
-from storage.etcd_client import EtcdClient, Message, Refused, parse_url
+from storage.etcd_client import ANSWER_TIMEOUT_S, EtcdClient, Message, Refused, parse_url
 from storage.etcd_feed import (
     PROGRESS_PAUSE_S,
     Feed,
@@ -43,6 +43,9 @@ _Explain = Callable[[Sequence[Revision]], errors.StorageError]
 
 FEED_TIMEOUT_S = 3.0
 """How long an acknowledgement waits for its event, and a read barrier for the feed, as in kube-apiserver."""
+
+REVISION_TIMEOUT_S = 1.5
+"""For the revision read, which takes 0.4 ms: a member that hangs leaves time for another within the barrier's 3 s."""
 
 PAGE_KEYS = 500
 """Keys a range request, as kube-apiserver's reflectors ask."""
@@ -248,11 +251,14 @@ class EtcdStore:
             await asyncio.wait((previous,))
         # From here on the read may be under way: who comes now is served by the next.
         self._revision_read, self._next_revision_read = self._next_revision_read, None
-        return revision_of(await self._range({"key": self._keys.encode(""), "count_only": True}))
+        request = {"key": self._keys.encode(""), "count_only": True}
+        return revision_of(await self._range(request, answer_timeout_s=REVISION_TIMEOUT_S))
 
-    async def _range(self, request: Message, *, at: Revision = 0) -> Message:
+    async def _range(
+        self, request: Message, *, at: Revision = 0, answer_timeout_s: float = ANSWER_TIMEOUT_S
+    ) -> Message:
         try:
-            return await self._client.call("/kv/range", request)
+            return await self._client.call("/kv/range", request, answer_timeout_s=answer_timeout_s)
         except Refused as error:
             if "future revision" in error.message:
                 raise errors.FutureRevision(f"revision {at} has not been written yet") from error

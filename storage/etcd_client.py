@@ -15,6 +15,7 @@ subprotocol `Bearer, <token>` (the proxy forwards no header; tried against etcd 
 from __future__ import annotations
 
 import asyncio
+import io
 import logging
 import re
 import ssl
@@ -44,6 +45,11 @@ RETRY_PAUSE_S = 0.1
 
 CONNECT_TIMEOUT_S = 2.0
 
+PROBE_TIMEOUT_S = 1.0
+
+LARGE_BODY_BYTES = 1 << 20
+"""aiohttp writes larger ones in pieces, if they come as a file."""
+
 ANSWER_TIMEOUT_S = 10.0
 """etcd itself gives a request 7 s (5 s and two elections: server/config ReqTimeout); after this the link is lost."""
 
@@ -52,6 +58,9 @@ POOL_SIZE = 64
 
 HEARTBEAT_S = 10.0
 """A watch link that answers no ping for half of that again is lost."""
+
+CLOSE_TIMEOUT_S = 0.2
+"""For the other side's close frame, which nobody needs: a member that hangs must not hold up the next one."""
 
 MAX_MESSAGE_BYTES = 64 << 20
 """Watch messages are fragmented near 2 MB; a single event with its previous value may be larger."""
@@ -232,8 +241,10 @@ class EtcdClient:
             raise
         return client
 
-    async def call(self, method: str, body: Message, *, write: bool = False) -> Message:
-        """One request, its answer decoded.
+    async def call(
+        self, method: str, body: Message, *, write: bool = False, answer_timeout_s: float = ANSWER_TIMEOUT_S
+    ) -> Message:
+        """One request, its answer decoded. A link without an answer for `answer_timeout_s` counts as lost.
 
         Raises Refused; StoreUnavailable (surely not taken, or a read without an answer, for CALL_DEADLINE_S);
         OutcomeUnknown (a write, sent once).
@@ -244,7 +255,7 @@ class EtcdClient:
             gateway = None
             try:
                 gateway = await self._connected()
-                return await self._send(gateway, method, data)
+                return await self._send(gateway, method, data, answer_timeout_s)
             except _Unclear as error:
                 self.lost(gateway)
                 if write:
@@ -263,12 +274,15 @@ class EtcdClient:
         # aiohttp joins them to the header that the gateway's proxy turns into an Authorization.
         protocols = ("Bearer", gateway.token) if gateway.token else ()
         try:
-            socket = await asyncio.wait_for(
-                self._session.ws_connect(
-                    gateway._url("/watch"), protocols=protocols, heartbeat=HEARTBEAT_S, max_msg_size=MAX_MESSAGE_BYTES
-                ),
-                CONNECT_TIMEOUT_S,
-            )
+            # Not wait_for: in Python 3.11 it may swallow a cancellation, and the store would never close.
+            async with asyncio.timeout(CONNECT_TIMEOUT_S):
+                socket = await self._session.ws_connect(
+                    gateway._url("/watch"),
+                    protocols=protocols,
+                    heartbeat=HEARTBEAT_S,
+                    max_msg_size=MAX_MESSAGE_BYTES,
+                    timeout=aiohttp.ClientWSTimeout(ws_close=CLOSE_TIMEOUT_S),
+                )
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             self.lost(gateway)
             raise errors.StoreUnavailable(f"no watch at {gateway.endpoint}: {error}") from error
@@ -285,12 +299,12 @@ class EtcdClient:
     async def close(self) -> None:
         await self._session.close()
 
-    async def _send(self, gateway: _Gateway, method: str, data: bytes) -> Message:
+    async def _send(self, gateway: _Gateway, method: str, data: bytes, answer_timeout_s: float) -> Message:
         """Once over this endpoint; once more after a new login if etcd refused the token."""
-        code, message, answer = await self._post(gateway, method, data)
+        code, message, answer = await self._post(gateway, method, data, answer_timeout_s)
         if code and any(each in message for each in _STALE_TOKEN_MESSAGES) and self._config.user:
             await self._log_in(gateway)
-            code, message, answer = await self._post(gateway, method, data)
+            code, message, answer = await self._post(gateway, method, data, answer_timeout_s)
         if not code:
             return answer
         lowered = message.lower()
@@ -300,14 +314,19 @@ class EtcdClient:
             raise Refused(code, message)
         raise _Unclear(message)
 
-    async def _post(self, gateway: _Gateway, method: str, data: bytes) -> tuple[int, str, Message]:
+    async def _post(
+        self, gateway: _Gateway, method: str, data: bytes, answer_timeout_s: float = ANSWER_TIMEOUT_S
+    ) -> tuple[int, str, Message]:
         """gRPC code (0: fine), message, and the answer. Raises _NotTaken and _Unclear for broken links."""
         timeout = aiohttp.ClientTimeout(
-            total=None, connect=CONNECT_TIMEOUT_S, sock_connect=CONNECT_TIMEOUT_S, sock_read=ANSWER_TIMEOUT_S
+            total=None, connect=CONNECT_TIMEOUT_S, sock_connect=CONNECT_TIMEOUT_S, sock_read=answer_timeout_s
         )
+        payload = io.BytesIO(data) if len(data) > LARGE_BODY_BYTES else data
         try:
             # No redirects: following one would send a write twice.
-            async with gateway.call_rpc(method, data=data, raw=True, timeout=timeout, allow_redirects=False) as answer:
+            async with gateway.call_rpc(
+                method, data=payload, raw=True, timeout=timeout, allow_redirects=False
+            ) as answer:
                 body = await answer.read()
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             raise _NotTaken(f"{gateway.endpoint}: {error}") from error
@@ -354,7 +373,7 @@ class EtcdClient:
         raise errors.StoreUnavailable(f"no etcd answers: {'; '.join(failures)}")
 
     async def _version(self, endpoint: str) -> Message:
-        timeout = aiohttp.ClientTimeout(total=CONNECT_TIMEOUT_S)
+        timeout = aiohttp.ClientTimeout(total=PROBE_TIMEOUT_S)
         async with self._session.get(f"{endpoint}/version", timeout=timeout, allow_redirects=False) as answer:
             version: Message = orjson.loads(await answer.read())
             return version
