@@ -7,6 +7,11 @@ the plurals are sorted. Source: golden discovery_aggregated_v2.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+
+from vapi.gvk import GVK, Obj
 from vapi.resources import (
     admissionregistration,
     apiextensions,
@@ -32,6 +37,9 @@ from vapi.resources import (
     storagemigration,
 )
 from vapi.resources.resource import Catalog, Resource
+from vapi.resources.strategy import Strategy
+from vapi.schema.defaults import apply_defaults, default_and_complete
+from vapi.schema.schemas import Schemas
 
 ROWS: tuple[Resource, ...] = (
     *core.ROWS,
@@ -59,6 +67,18 @@ ROWS: tuple[Resource, ...] = (
 )
 
 
-def builtin_catalog() -> Catalog:
-    """A new catalogue of the built-in kinds; run-time rows are appended in a later one."""
-    return Catalog(ROWS)
+def builtin_catalog(schemas: Schemas | None = None) -> Catalog:
+    """A new catalogue of the built-in kinds; run-time rows are appended in a later one.
+
+    With `schemas` a strategy's `default` also writes what Kubernetes always
+    writes (`status: {}`, `creationTimestamp: null`); without, the defaults alone.
+    """
+    fill = apply_defaults if schemas is None else partial(default_and_complete, schemas=schemas)
+    return Catalog(tuple(_defaulting(row, fill) for row in ROWS))
+
+
+def _defaulting(row: Resource, fill: Callable[[GVK, Obj], None]) -> Resource:
+    """`row` with the defaults of its own version, unless its strategy has hooks of its own for them."""
+    if row.strategy.default is not Strategy().default:
+        return row
+    return replace(row, strategy=replace(row.strategy, default=partial(fill, row.gvk)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,6 +12,7 @@ from vapi.gvk import GVR
 from vapi.resources.builtin import builtin_catalog
 from vapi.resources.resource import Propagation, Resource, Verb
 from vapi.resources.rows import storage_version_hash
+from vapi.schema.schemas import load_schemas
 
 ROWS = builtin_catalog().rows
 STORED = [row for row in ROWS if row.stored]
@@ -173,3 +175,21 @@ def test_a_field_has_the_name_of_its_version() -> None:
     events = builtin_catalog().row("events.k8s.io", "v1", "events")
     assert events.field_labels["regarding.name"] == "involvedObject.name"
     assert "source" not in events.field_labels
+
+
+def test_a_row_fills_in_the_defaults_of_its_own_version() -> None:
+    """v1 and v2 of one stored kind default differently; each row asks for its own."""
+    spec = {"scaleTargetRef": {"kind": "Deployment", "name": "d"}, "maxReplicas": 3}
+    filled = {}
+    for version in ("v1", "v2"):
+        obj: dict[str, Any] = {"metadata": {"name": "h"}, "spec": dict(spec)}
+        builtin_catalog().row("autoscaling", version, "horizontalpodautoscalers").strategy.default(obj)
+        filled[version] = set(obj["spec"]) - set(spec)
+    assert filled["v1"] == {"minReplicas", "targetCPUUtilizationPercentage"}
+    assert filled["v2"] == {"minReplicas", "metrics"}
+
+
+def test_with_schemas_a_row_also_writes_what_is_always_written() -> None:
+    obj: dict[str, Any] = {"metadata": {"name": "e"}, "involvedObject": {}}
+    builtin_catalog(load_schemas()).row("", "v1", "events").strategy.default(obj)
+    assert obj["eventTime"] is None and obj["reportingComponent"] == "" and obj["source"] == {}

@@ -1,8 +1,8 @@
 """Strategies: the special rules of kinds, by group and plural; a kind without an entry follows the general rules.
 
 A module here exports pure hooks for one group; `STRATEGIES` names them. The
-defaults of a kind's own version are put in by `strategy_for`, so that an
-entry says `default` only where it wants something else.
+defaults of the schema room are put in by `builtin_catalog`, so that an entry
+says `default` only where it wants something else instead.
 """
 
 from __future__ import annotations
