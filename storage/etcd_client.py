@@ -134,11 +134,11 @@ def parse_url(url: str) -> EtcdConfig:
         raise ValueError("etcd options cert and key go together")
     if ("user" in options) != ("password-file" in options):
         raise ValueError("etcd options user and password-file go together")
-    scheme = addresses.partition("://")[0]
+    scheme, _, addresses = addresses.partition("://")
     if scheme == "etcd":
         scheme = "https" if paths else "http"
     return EtcdConfig(
-        endpoints=tuple(_endpoint(each, scheme) for each in addresses.removesuffix("/").split(",")),
+        endpoints=tuple(_endpoint(each, scheme) for each in addresses.split(",")),
         prefix=options.get("prefix", DEFAULT_PREFIX).rstrip("/") + "/",
         user=options.get("user", ""),
         password_file=Path(options["password-file"]) if "password-file" in options else None,

@@ -159,7 +159,7 @@ class Feed:
         return True
 
     async def run(self) -> None:
-        """Until cancelled. Every failure is logged once and followed by another try."""
+        """Until cancelled. Every failure is logged and followed by another try."""
         pause_s = FIRST_PAUSE_S
         while True:
             before = self._broadcaster.revision
@@ -168,7 +168,9 @@ class Feed:
             except errors.Compacted as lost:
                 await self._start_over(lost)
             except (errors.StorageError, OSError) as error:
-                log.warning("etcd feed interrupted", extra={"revision": before, "error": str(error)})
+                # Once an outage: the tries that follow say nothing new.
+                level = logging.WARNING if pause_s == FIRST_PAUSE_S else logging.DEBUG
+                log.log(level, "etcd feed interrupted", extra={"revision": before, "error": str(error)})
             except Exception:
                 log.exception("etcd feed failed", extra={"revision": before})
             pause_s = FIRST_PAUSE_S if self._broadcaster.revision > before else min(pause_s * 2, LONGEST_PAUSE_S)

@@ -4,10 +4,10 @@ The writing connection belongs to the `GroupCommitter`; `get` reads one row on t
 (`list`, `count`, `after`) does so in a one-thread executor, each in one read transaction, so that a page and its
 revision fit together. A committed write may be read a moment before it is published, never the other way round.
 
-Measured (4 cores, ext4, values of 2 KB, uvloop, fsync on), wall time and CPU of the loop's thread a write: one by one
-2,700 creates/s, 84 µs; 8 writers 19,000/s, 17 µs; 32 writers 36,000/s, 11 µs; 256 writers 40,000/s, 10 µs; updates
-and deletes within 20 % of that. `get` 11 µs; a list of 8,000 keys 42 ms (in the thread); compacting 75,000 revisions
-0.7 s, during which a writer waits 2 ms at the median and 30 ms at most.
+Measured by tests/storage/bench.py (4 cores, ext4, values of 2 KB, uvloop, fsync on), creates a second and CPU of the
+loop's thread a create: one by one 2,900/s, 60 µs; 8 at once 20,000/s, 16 µs; 32 at once 36,000/s, 8 µs; 256 at once
+40,000/s, 9 µs; updates and deletes 8–13 µs from 32 on. `get` 11 µs; a list of 8,000 keys 45 ms (in the thread);
+compacting 75,000 revisions 0.7 s, during which a writer waits 2 ms at the median and 30 ms at most.
 
 One process has the file: `<path>.lock` is held with flock, which the kernel lets go of when the process dies.
 """

@@ -116,9 +116,9 @@ WAL_LIMIT_BYTES = 64 << 20
 def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
     """A connection in WAL mode with explicit transactions, to a file that `prepare` has seen. For any one thread at
     a time."""
-    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=64)
+    # No waiting for foreign locks: nobody else has the file (its lock says so), and the loop must not wait.
+    connection = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False, cached_statements=64)
     connection.execute(f"PRAGMA cache_size = -{PAGE_CACHE_KIB}")
-    connection.execute("PRAGMA busy_timeout = 5000")
     if read_only:
         connection.execute("PRAGMA query_only = 1")
     else:

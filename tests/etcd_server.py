@@ -35,10 +35,21 @@ def free_ports(count: int) -> list[int]:
 class Member:
     """One member; `start` waits until it answers, alone or (`wait=False`) as one of several."""
 
-    def __init__(self, name: str, client_port: int, peer_port: int, directory: Path, *, cluster: str = "") -> None:
+    def __init__(
+        self,
+        name: str,
+        client_port: int,
+        peer_port: int,
+        directory: Path,
+        *,
+        cluster: str = "",
+        tls: tuple[str, ...] = (),
+    ) -> None:
         self.address = f"127.0.0.1:{client_port}"
         self.peer = f"{name}=http://127.0.0.1:{peer_port}"
-        self._client_url = f"http://{self.address}"
+        # Its flags for TLS to clients, who then also show a certificate.
+        self._tls = tls
+        self._client_url = f"{'https' if tls else 'http'}://{self.address}"
         self._peer_url = f"http://127.0.0.1:{peer_port}"
         self._name = name
         self._directory = directory
@@ -61,6 +72,7 @@ class Member:
             # A test writes a few MB; a slow disk of a shared machine must not cost an election.
             "--heartbeat-interval=50",
             "--election-timeout=500",
+            *self._tls,
         ]
         with (self._directory / "log").open("ab") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log)
@@ -72,7 +84,7 @@ class Member:
         deadline = time.monotonic() + START_TIMEOUT_S
         while True:
             try:
-                with urllib.request.urlopen(f"{self._client_url}/health", timeout=1) as answer:
+                with urllib.request.urlopen(f"{self._health_url()}/health", timeout=1) as answer:
                     if b'"true"' in answer.read():
                         return
             except OSError:
@@ -81,6 +93,11 @@ class Member:
             assert self._process.poll() is None, f"etcd ended: {self._directory / 'log'}"
             assert time.monotonic() < deadline, f"etcd is not healthy: {self._directory / 'log'}"
             time.sleep(0.05)
+
+    def _health_url(self) -> str:
+        """Without TLS: on the metrics listener that a TLS member has for this."""
+        metrics = [flag.partition("=")[2] for flag in self._tls if flag.startswith("--listen-metrics-urls=")]
+        return metrics[0] if metrics else self._client_url
 
     def kill(self) -> None:
         """SIGKILL, as power loss would; `start` finds the data."""
@@ -113,6 +130,21 @@ class Member:
 def single(directory: Path) -> Member:
     client, peer = free_ports(2)
     member = Member("one", client, peer, directory)
+    member.start()
+    return member
+
+
+def single_with_tls(directory: Path, *, ca: Path, cert: Path, key: Path) -> Member:
+    """Takes only clients with a certificate of `ca`."""
+    client, peer, metrics = free_ports(3)
+    tls = (
+        f"--cert-file={cert}",
+        f"--key-file={key}",
+        f"--trusted-ca-file={ca}",
+        "--client-cert-auth",
+        f"--listen-metrics-urls=http://127.0.0.1:{metrics}",
+    )
+    member = Member("one", client, peer, directory, tls=tls)
     member.start()
     return member
 

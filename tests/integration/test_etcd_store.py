@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
+import ipaddress
 import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from storage import errors
 from storage.etcd import EtcdStore
@@ -362,3 +368,65 @@ async def test_a_user_logs_in_and_again_when_its_token_is_gone(own_etcd: Member,
     await in_thread(lambda: (tmp_path / "password").write_text("wrong"))
     with pytest.raises(errors.StoreUnavailable, match="user 'root'"):
         await EtcdStore.open(f"etcd://{own_etcd.address}?user=root&password-file={tmp_path / 'password'}")
+
+
+# --- TLS
+
+
+def make_certificates(directory: Path) -> tuple[Path, Path, Path]:
+    """A CA and one certificate of it, for 127.0.0.1, as server and as client; (ca, cert, key)."""
+    now = dt.datetime.now(dt.UTC)
+
+    def certificate(
+        name: str, key: ec.EllipticCurvePrivateKey, signer: ec.EllipticCurvePrivateKey, *extensions: x509.ExtensionType
+    ) -> bytes:
+        builder = x509.CertificateBuilder(
+            issuer_name=x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test CA")]),
+            subject_name=x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]),
+            public_key=key.public_key(),
+            serial_number=x509.random_serial_number(),
+            not_valid_before=now - dt.timedelta(minutes=5),
+            not_valid_after=now + dt.timedelta(hours=1),
+        )
+        for extension in extensions:
+            builder = builder.add_extension(extension, critical=isinstance(extension, x509.BasicConstraints))
+        return builder.sign(signer, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+
+    ca_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
+    purposes = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH])
+    address = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.IPv4Address("127.0.0.1"))])
+    key_pem = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    files = {
+        "ca.pem": certificate("test CA", ca_key, ca_key, x509.BasicConstraints(ca=True, path_length=None)),
+        "cert.pem": certificate("etcd", key, ca_key, purposes, address),
+        "key.pem": key_pem,
+    }
+    for name, content in files.items():
+        (directory / name).write_bytes(content)
+    ca, cert, key_file = (directory / name for name in files)
+    return ca, cert, key_file
+
+
+@pytest.fixture
+def tls_etcd(tmp_path: Path) -> Iterator[Member]:
+    ca, cert, key = make_certificates(tmp_path)
+    member = etcd_server.single_with_tls(tmp_path / "etcd", ca=ca, cert=cert, key=key)
+    yield member
+    member.kill()
+
+
+async def test_a_client_certificate_opens_an_etcd_with_tls(tls_etcd: Member, tmp_path: Path) -> None:
+    files = f"ca={tmp_path / 'ca.pem'}&cert={tmp_path / 'cert.pem'}&key={tmp_path / 'key.pem'}"
+    store = await EtcdStore.open(f"etcd://{tls_etcd.address}?{files}")
+    consumer = await following(store)
+    revision = await store.create("/a", b"1")
+    assert consumer.events[-1].revision == revision
+    await consumer.stop()
+    await store.close()
+
+
+async def test_an_etcd_of_an_unknown_authority_is_not_trusted(tls_etcd: Member) -> None:
+    with pytest.raises(errors.StoreUnavailable, match="certificate verify failed"):
+        await EtcdStore.open(f"https://{tls_etcd.address}")
