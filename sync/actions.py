@@ -171,6 +171,7 @@ async def release_virtual(engine: Engine, work: Work) -> None:
 
 async def observe(engine: Engine, work: Work) -> None:
     """The status still flows; the shorter grace of both sides holds."""
+    converge.refer(engine, work)
     await converge.observe_status(engine, work)
     twin = work.there
     if not twin.deleting:

@@ -126,8 +126,14 @@ async def restore_marker(engine: Engine, work: Work, twin: Twin) -> bool:
 # --- bring the twin to what is desired ----------------------------------------------------------------
 
 
+def refer(engine: Engine, work: Work) -> None:
+    """Its twin is on the host, so what it names must be: after a restart nobody else says so."""
+    for ref in engine.references.set(work.key, frozenset(work.row.references(work.obj))):
+        engine.touch(engine.key(ref))
+
+
 async def converge(engine: Engine, work: Work) -> None:
-    engine.references.set(work.key, frozenset(work.row.references(work.obj)))
+    refer(engine, work)
     desired = work.row.to_host(work.obj, engine.context)
     if work.row.update is None:
         await _apply(engine, work, desired)

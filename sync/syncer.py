@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from sync import anchor, names
 from sync import metadata as md
@@ -44,6 +44,7 @@ from sync.views import Views
 from sync.virtual import Record, VirtualCluster
 from vapi.clock import Clock, SystemClock
 from vapi.control.workqueue import Permanent, QueueClosed, Retry, WorkQueue
+from vapi.gvk import GVR
 
 log = logging.getLogger(__name__)
 
@@ -135,6 +136,11 @@ class Syncer:
     def context(self) -> Context:
         """As it is now; the anchor's uid is known once `synced` is set."""
         return self._engine.context
+
+    @property
+    def informers(self) -> Mapping[GVR, HostInformer]:
+        """What is known of the host, by kind."""
+        return self._engine.informers
 
     @property
     def limiter(self) -> Limiter:

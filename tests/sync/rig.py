@@ -37,6 +37,7 @@ class Rig:
     """(object, reason, message)."""
     syncer: Syncer | None = None
     host_cluster: Cluster | None = None
+    virtual_cluster: VirtualCluster | None = None
     _task: asyncio.Task[None] | None = None
 
     @property
@@ -51,7 +52,7 @@ class Rig:
     async def start(self) -> None:
         """A fresh syncer, as after a start of the process; returns when it has nothing left to do."""
         self.syncer = Syncer(
-            virtual=VirtualCluster(self.tenant.client("vapi-syncer")),
+            virtual=self.virtual_cluster or VirtualCluster(self.tenant.client("vapi-syncer")),
             host=self.host_cluster or InProcessCluster(self.host.client("vapi")),
             context=Context(cluster=self.name, host_namespace=self.host_namespace),
             store_id=self.store_id,
@@ -62,7 +63,8 @@ class Rig:
         self._task = asyncio.create_task(self.syncer.run())
         await asyncio.wait([self._task, asyncio.create_task(self.syncer.synced.wait())], return_when="FIRST_COMPLETED")
         if self._task.done():
-            self._task.result()
+            task, self._task = self._task, None
+            task.result()
         await self.settle()
 
     async def kill(self) -> None:
