@@ -25,7 +25,14 @@ ROWS: tuple[Resource, ...] = (
         has_generation=True,
         not_acted_on="Ingresses are stored but not brought to the host yet",
     ),
-    kind(V1, "ipaddresses", "IPAddress", namespaced=False, short_names=("ip",)),
+    kind(
+        V1,
+        "ipaddresses",
+        "IPAddress",
+        namespaced=False,
+        short_names=("ip",),
+        not_acted_on="IPAddresses are stored but no Service claims them yet",
+    ),
     kind(
         V1,
         "networkpolicies",

@@ -15,6 +15,5 @@ ROWS: tuple[Resource, ...] = (
         namespaced=False,
         update_creates=True,
         update_needs_version=True,
-        not_acted_on="RuntimeClasses are stored but pods are not changed by them yet",
     ),
 )
