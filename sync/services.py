@@ -8,6 +8,7 @@ Service without its virtual one (we died between the two) is released after two 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from sync import metadata as md
@@ -47,9 +48,9 @@ class HostAllocator:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._host: Cluster | None = None
-        self._context: Context | None = None
+        self._context: Callable[[], Context] | None = None
 
-    def attach(self, host: Cluster, context: Context) -> None:
+    def attach(self, host: Cluster, context: Callable[[], Context]) -> None:
         self._host = host
         self._context = context
 
@@ -64,12 +65,13 @@ class HostAllocator:
             return _nothing_to_release
         if self._host is None or self._context is None:
             raise errors.service_unavailable(NO_HOST, retry_after_s=1)
+        context = self._context()
         try:
-            answer, made = await self._ask(self._host, self._context, obj)
+            answer, made = await self._ask(self._host, context, obj)
         except Unreachable:
             raise errors.service_unavailable(NO_HOST, retry_after_s=1) from None
         except ClusterError as error:
-            raise self._in_tenant_names(error, metadata, self._context) from None
+            raise self._in_tenant_names(error, metadata, context) from None
         take_numbers(spec, answer["spec"])
         return self._releaser(answer) if made else _nothing_to_release
 

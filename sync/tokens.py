@@ -32,9 +32,6 @@ log = logging.getLogger(__name__)
 PRIORITY = 0  # before everything that waits for it
 RENEW_AT = 0.8
 """Of its life; the kubelet's own token manager renews then too."""
-EXTENDED_S = 3607
-"""What admission asks for; TokenRequest would make it a year long, which a renewed file does not need."""
-SHORT_S = 3600
 RETRY_S = 10.0
 _MARKER_KIND = "PodToken"
 """In the kind annotation of these Secrets: they are no twin of a tenant's Secret."""
@@ -196,8 +193,7 @@ class PodTokens:
         data: dict[str, str] = {}
         expires: list[dt.datetime] = []
         for source in sources:
-            seconds = SHORT_S if source.expiration_s == EXTENDED_S else source.expiration_s
-            issued = self._issue(namespace, account, name, uid, source.audience, seconds)
+            issued = self._issue(namespace, account, name, uid, source.audience, source.expiration_s)
             data[source.key] = base64.b64encode(issued.token.encode()).decode()
             expires.append(issued.expires)
         soonest = min(expires)

@@ -34,6 +34,7 @@ class ControlPlane:
     store: Store
     feed: Feed
     registry: Registry
+    fields: FieldOwnership
     clock: Clock
 
     def client(self, component: str) -> Client:
@@ -58,11 +59,12 @@ async def running_plane(
     catalog = builtin_catalog()
     feed = Feed(store, catalog.stored_kinds(), clock)
     await feed.start()
+    fields = FieldOwnership(schemas)
     registry = Registry(
         catalog=catalog,
         store=store,
         feed=feed,
-        fields=FieldOwnership(schemas),
+        fields=fields,
         clock=clock,
     )
     registry.use_admission(Admission(plugins(registry) if plugins else ()))
@@ -70,6 +72,6 @@ async def running_plane(
     async with asyncio.TaskGroup() as group:
         following = group.create_task(feed.run(), name="feed")
         try:
-            yield ControlPlane(catalog, schemas, store, feed, registry, clock)
+            yield ControlPlane(catalog, schemas, store, feed, registry, fields, clock)
         finally:
             following.cancel()

@@ -7,7 +7,7 @@ watches, controllers) is served from here, shared by all rows of the kind.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from storage.errors import Compacted
 from storage.event import Event, EventType
@@ -74,6 +74,29 @@ class Cacher:
         self.snapshots.clear()
         self.history = History(complete_after)
 
+    def difference(self, before: Sequence[Entry]) -> Iterator[Change]:
+        """From an earlier state to the view: what handlers must be told after a reload."""
+        revision = self.revision
+        old = {entry.key: entry for entry in before}
+        for entry in self.view.entries():
+            known = old.pop(entry.key, None)
+            if known is None or known.uid != entry.uid:
+                if known is not None:
+                    yield Change(ChangeType.DELETED, known, known, revision)
+                yield Change(ChangeType.ADDED, entry, None, entry.revision)
+            elif known.revision != entry.revision:
+                yield Change(ChangeType.MODIFIED, entry, known, entry.revision)
+        for entry in old.values():
+            yield Change(ChangeType.DELETED, entry, entry, revision)
+
+    def tell(self, change: Change) -> None:
+        """The handlers; one that fails does not keep the others from it."""
+        for handler in self._handlers:
+            try:
+                handler(change)
+            except Exception:
+                log.exception("change handler failed", extra={"key": change.entry.key, "revision": change.revision})
+
     def remember(self, event: Event) -> None:
         """An event from before `load`'s revision: history only."""
         self.history.append(self._change(event, None, None))
@@ -88,11 +111,8 @@ class Cacher:
         self.last_change = event.revision
         sequence = self.history.end
         self.history.append(change)
-        for handler in self._handlers:
-            try:
-                handler(change)
-            except Exception:
-                log.exception("change handler failed", extra={"key": event.key, "revision": event.revision})
+        if self._handlers:
+            self.tell(change)
         for watcher in self._watchers:
             watcher.offer(change, sequence)
 

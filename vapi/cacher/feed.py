@@ -130,8 +130,14 @@ class Feed:
     async def _reload(self) -> None:
         lost = self.revision
         log.warning("the feed lost its place, reloading", extra={"revision": lost})
+        before = {prefix: cacher.view.entries() for prefix, cacher in self.cachers.items()}
         await self._load_all()
-        for cacher in self.cachers.values():
+        for prefix, cacher in self.cachers.items():
+            # in-process handlers keep no revision to resume from: they are told what differs
+            for count, change in enumerate(cacher.difference(before[prefix])):
+                cacher.tell(change)
+                if count % DISPATCH_SLICE == DISPATCH_SLICE - 1:
+                    await asyncio.sleep(0)
             cacher.reset(errors.expired(f"too old resource version: {lost} ({self.revision})"))
         self._wake_waiters()
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from inspect import isawaitable
 from typing import Protocol
 
 from vapi.cacher.entry import Entry
@@ -79,7 +78,7 @@ class Admission:
             hooks = self._mutating[key] = tuple(p.mutate for p in self._of(key) if p.mutate is not None)
         for hook in hooks:
             answer = hook(request)
-            if isawaitable(answer):
+            if answer is not None:
                 await answer
 
     async def validate(self, request: AdmissionRequest) -> None:
@@ -90,7 +89,7 @@ class Admission:
             hooks = self._validating[key] = tuple(p.validate for p in self._of(key) if p.validate is not None)
         for hook in hooks:
             answer = hook(request)
-            if isawaitable(answer):
+            if answer is not None:
                 await answer
 
     def _of(self, key: tuple[str, str, Operation]) -> Iterable[AdmissionPlugin]:

@@ -132,11 +132,11 @@ class Registry:
 
     def row(self, gvr: GVR) -> Resource:
         """Raises KeyError."""
-        return self.catalog.row(gvr.group, gvr.version, gvr.resource)
+        return self.catalog.of(gvr)
 
     def cached(self, gvr: GVR, namespace: str, name: str) -> Entry | None:
         """From the view; see `admission.Lookup`."""
-        return self._reads.cached(self.row(gvr), namespace, name)
+        return self._reads.cached(self.catalog.of(gvr), namespace, name)
 
     def entries(self, gvr: GVR, namespace: str = "") -> Iterable[Entry]:
         """All of the view, in key order; "" for all namespaces. A frozen copy."""

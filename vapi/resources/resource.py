@@ -157,6 +157,10 @@ class Catalog:
     def by_gvk(self, gvk: GVK) -> Resource | None:
         return self._by_gvk.get(gvk)
 
+    def of(self, gvr: GVR) -> Resource:
+        """Raises KeyError."""
+        return self._by_gvr[gvr]
+
     def row(self, group: str, version: str, resource: str) -> Resource:
         """For code that names a built-in kind; raises KeyError."""
         return self._by_gvr[GVR(group, version, resource)]

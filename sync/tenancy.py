@@ -1,0 +1,151 @@
+"""Tenancy: the syncer of one virtual cluster with what takes part beside the engine: tokens, nodes, events, numbers.
+
+What it is given is two Clusters and a few functions; it knows neither storage nor HTTP.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import logging
+
+from sync.cluster import Cluster, ClusterError
+from sync.events import Events
+from sync.nodes import Nodes
+from sync.own_service import OwnService, ensure_own_service
+from sync.ownership import Twin
+from sync.services import HostAllocator
+from sync.state import EventSink
+from sync.syncer import Syncer
+from sync.tokens import Issue, PodTokens
+from sync.translator import Context
+from sync.tunnels import Tunnels
+from sync.virtual import VirtualCluster
+from vapi.clock import Clock
+from vapi.gvk import GVR, Obj
+
+log = logging.getLogger(__name__)
+
+NODES = GVR("", "v1", "nodes")
+RETRY_S = 2.0
+
+
+class _Hooks:
+    """Tokens and nodes, where the engine calls them."""
+
+    def __init__(self) -> None:
+        self.tokens: PodTokens | None = None
+        self.nodes: Nodes | None = None
+
+    async def before_create(self, virtual: Obj) -> None:
+        if self.tokens is not None:
+            await self.tokens.before_create(virtual)
+
+    async def after_create(self, virtual: Obj, host: Obj) -> None:
+        if self.tokens is not None:
+            await self.tokens.after_create(virtual, host)
+
+    async def before_bind(self, virtual: Obj, node_name: str) -> None:
+        if self.nodes is not None:
+            await self.nodes.before_bind(virtual, node_name)
+
+    def gone(self, namespace: str, name: str, twin: Twin | None) -> None:
+        return None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Settings:
+    """`advertise`: where pods of the host reach us if we run outside of it; `every_node`: show all of its nodes."""
+
+    cluster: str
+    host_namespace: str
+    advertise: tuple[str, int] | None = None
+    rate: float = 400.0
+    every_node: bool = False
+    service_account: str = "default"
+
+
+class Tenancy:
+    """`connect` first, then `run` until cancelled."""
+
+    def __init__(
+        self,
+        *,
+        virtual: VirtualCluster,
+        host: Cluster,
+        settings: Settings,
+        store_id: str,
+        events: EventSink,
+        issue: Issue,
+        allocator: HostAllocator,
+        clock: Clock,
+    ) -> None:
+        self._host = host
+        self._settings = settings
+        self._allocator = allocator
+        hooks = _Hooks()
+        context = Context(
+            cluster=settings.cluster,
+            host_namespace=settings.host_namespace,
+            service_account=settings.service_account,
+        )
+        self.syncer = Syncer(
+            virtual=virtual,
+            host=host,
+            context=context,
+            store_id=store_id,
+            events=events,
+            hooks=hooks,
+            rate=settings.rate,
+            clock=clock,
+        )
+        self._tokens = hooks.tokens = PodTokens(
+            virtual=virtual,
+            host=host,
+            limiter=self.syncer.limiter,
+            context=lambda: self.syncer.context,
+            issue=issue,
+            clock=clock,
+        )
+        self._nodes = hooks.nodes = Nodes(virtual=virtual, host=host, clock=clock, every_node=settings.every_node)
+        self._events = Events(
+            virtual=virtual,
+            host=host,
+            host_namespace=settings.host_namespace,
+            informers=lambda: self.syncer.informers,
+        )
+        self.tunnels = Tunnels(virtual=virtual, host=host, context=lambda: self.syncer.context)
+
+    async def connect(self) -> OwnService:
+        """Our Service on the host; from here on the tenant's Services get their numbers. Waits for the host."""
+        said = False
+        while True:
+            try:
+                own = await ensure_own_service(
+                    self._host,
+                    cluster=self._settings.cluster,
+                    host_namespace=self._settings.host_namespace,
+                    advertise=self._settings.advertise,
+                )
+            except ClusterError as error:
+                if not said:
+                    log.warning("host not ready, sync waits", extra={"error": error.message})
+                said = True
+                await asyncio.sleep(RETRY_S)
+                continue
+            self.syncer.use(api_server_ip=own.ip, api_server_port=own.port)
+            self._allocator.attach(self._host, lambda: self.syncer.context)
+            return own
+
+    async def run(self) -> None:
+        """Raises AnchorMismatch if the host's objects belong to another store."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._beside(), name="tokens, nodes and events")
+            await self.syncer.run()
+
+    async def _beside(self) -> None:
+        await self.syncer.synced.wait()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._tokens.run(), name="tokens")
+            group.create_task(self._nodes.run(), name="nodes")
+            group.create_task(self._events.run(), name="events")

@@ -1,0 +1,182 @@
+"""Hosts: the cluster that runs the pods, opened by kind: a real one, or an embedded one with simulated nodes.
+
+The embedded host is a second plane of ours in this process, in memory: nothing listens for it, and its
+pods are statuses only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from storage.memory import MemoryStore
+from sync.cluster import Cluster, ClusterError
+from sync.metadata import FIELD_MANAGER
+from sync.tunnels import Tunnels
+from sync.virtual import InProcessCluster
+from vapi import errors
+from vapi.clock import Clock
+from vapi.config import HostChoice
+from vapi.control.controllers import ControllerManager, Settings
+from vapi.control.service_ip import ServiceAllocator
+from vapi.control.simulated_kubelet import CONTROLLERS as SIMULATED
+from vapi.endpoints.http import ApiResponse, text_response
+from vapi.endpoints.proxy import TunnelTarget, Upstream
+from vapi.gvk import GVR
+from vapi.plane import running_plane
+from vapi.schema.schemas import Schemas
+
+if TYPE_CHECKING:
+    from sync.host import HostCluster
+
+log = logging.getLogger(__name__)
+
+NAMESPACES = GVR("", "v1", "namespaces")
+REACH_S = 10.0
+EMBEDDED_CONTROLLERS = (
+    "namespace-controller",
+    "garbage-collector-controller",
+    "service-account-controller",
+    "endpoints-controller",
+    "endpointslice-controller",
+    "expiry-controller",
+)
+EMBEDDED_RANGE = "10.96.0.0/16"
+
+
+class HostError(Exception):
+    """The host cannot be used; one line for the person who started us."""
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """`every_node`: the tenant sees all nodes, also before it runs anything there (embedded)."""
+
+    cluster: Cluster
+    every_node: bool
+    real: HostCluster | None = None
+
+
+@contextlib.asynccontextmanager
+async def opened(choice: HostChoice, *, temp_dir: Path, schemas: Schemas, clock: Clock) -> AsyncIterator[Host]:
+    """The host until the block ends. Raises HostError where it is not there at the start."""
+    if choice.kind == "embedded":
+        async with _embedded(schemas, clock) as cluster:
+            yield Host(cluster, every_node=True)
+        return
+    async with _real(choice, temp_dir) as real:
+        yield Host(real, every_node=False, real=real)
+
+
+@contextlib.asynccontextmanager
+async def _embedded(schemas: Schemas, clock: Clock) -> AsyncIterator[Cluster]:
+    store = MemoryStore()
+    try:
+        async with running_plane(
+            store,
+            clock=clock,
+            schemas=schemas,
+            allocators=lambda lookup: {("", "services"): ServiceAllocator(lookup, clock, ip_ranges=(EMBEDDED_RANGE,))},
+        ) as plane:
+            client = plane.client(FIELD_MANAGER)
+            await client.create(NAMESPACES, {"metadata": {"name": "default"}})
+            manager = ControllerManager(client, Settings(), clock=clock, only=EMBEDDED_CONTROLLERS)
+            manager.controllers.extend(factory(manager.context) for factory in SIMULATED)
+            async with asyncio.TaskGroup() as group:
+                running = group.create_task(manager.run(), name="embedded host")
+                try:
+                    yield InProcessCluster(client)
+                finally:
+                    running.cancel()
+    finally:
+        await store.close()
+
+
+@contextlib.asynccontextmanager
+async def _real(choice: HostChoice, temp_dir: Path) -> AsyncIterator[HostCluster]:
+    # on demand: the client's import costs 0.5 s and 46 MB, and only a real host needs it
+    from sync.host import HostConfigError, open_host
+
+    try:
+        cluster = await open_host(kubeconfig=choice.path, temp_dir=temp_dir)
+    except HostConfigError as error:
+        raise HostError(f"--host: {error}") from None
+    try:
+        await _reach(cluster)
+        yield cluster
+    finally:
+        await cluster.close()
+
+
+async def _reach(cluster: HostCluster) -> None:
+    """One request, so that a wrong address or missing rights are told at once."""
+    where = (await cluster.connection()).url
+    try:
+        async with asyncio.timeout(REACH_S):
+            await cluster.get(NAMESPACES, "", "default")
+    except TimeoutError:
+        raise HostError(f"--host: {where} did not answer within {REACH_S:.0f} s") from None
+    except ClusterError as error:
+        if error.code not in (403, 404):  # it answered: which rights we need is seen where they are
+            raise HostError(f"--host: {where}: {error.message}") from None
+
+
+class HostTunnel:
+    """`endpoints.proxy.Tunnel` to a real host."""
+
+    def __init__(self, tunnels: Tunnels, host: HostCluster) -> None:
+        self._tunnels = tunnels
+        self._host = host
+
+    async def resolve(self, target: TunnelTarget) -> Upstream | ApiResponse:
+        """Raises ApiError."""
+        try:
+            if target.resource == "pods":
+                found = await self._tunnels.pod(
+                    target.namespace, target.name, target.subresource, target.query, target.rest
+                )
+            elif target.resource == "services":
+                found = await self._tunnels.service(target.namespace, target.name, target.query, target.rest)
+            else:
+                raise errors.forbidden(
+                    GVR("", "v1", target.resource), target.name, "a virtual cluster does not reach the host's nodes"
+                )
+        except ClusterError as error:
+            raise errors.ApiError(error.code, error.reason, error.message, {}) from None
+        if not found.path:
+            return text_response(204, "")
+        connection = await self._host.connection()
+        query = f"?{found.query}" if found.query else ""
+        return Upstream(
+            f"{connection.url.rstrip('/')}{found.path}{query}",
+            tuple(connection.headers.items()),
+            connection.ssl_context,
+        )
+
+
+class SimulatedTunnel:
+    """Of the embedded host: nothing runs in its pods."""
+
+    def __init__(self, tunnels: Tunnels) -> None:
+        self._tunnels = tunnels
+
+    async def resolve(self, target: TunnelTarget) -> Upstream | ApiResponse:
+        """Raises ApiError; the log of a simulated pod is empty."""
+        try:
+            if target.resource == "pods":
+                await self._tunnels.pod(target.namespace, target.name, target.subresource, target.query)
+        except ClusterError as error:
+            raise errors.ApiError(error.code, error.reason, error.message, {}) from None
+        if target.subresource == "log":
+            return text_response(200, "")
+        raise errors.ApiError(
+            501,
+            "NotImplemented",
+            "the embedded host only simulates pods: there is no container to connect to (use --host kubeconfig=PATH)",
+            {},
+        )

@@ -1,0 +1,353 @@
+"""main: the composition root: everything in order, stopped in reverse.
+
+store → keys → plane → API server → controllers → host → syncer. What can fail
+at the start (a store that is locked, a port in use, a host that does not answer) ends it with one line and exit
+code 1; afterwards nothing of the host stops the API server.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import ipaddress
+import logging
+import signal
+import sys
+import uuid
+from collections.abc import AsyncIterator, Coroutine
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+import uvloop
+
+from storage import compactor
+from storage.errors import KeyExists, StorageError
+from storage.factory import open_store
+from storage.store import Store
+from sync.anchor import AnchorMismatch
+from sync.cluster import ClusterError
+from sync.own_service import OwnService
+from sync.services import HostAllocator
+from sync.tenancy import Settings as TenancySettings
+from sync.tenancy import Tenancy
+from sync.tokens import IssuedToken
+from sync.virtual import VirtualCluster
+from vapi import apiserver, hosts, logs
+from vapi.apiserver import Api
+from vapi.auth import bootstrap
+from vapi.auth import pki as pki_module
+from vapi.auth.admission import builtin_plugins
+from vapi.auth.rbac import Rbac
+from vapi.clock import SystemClock
+from vapi.config import Config, ConfigError, in_cluster_namespace
+from vapi.control.controllers import ControllerManager
+from vapi.control.controllers import Settings as ControllerSettings
+from vapi.control.service_ip import ServiceAllocator
+from vapi.errors import ApiError
+from vapi.hosts import HostError, HostTunnel, SimulatedTunnel
+from vapi.plane import ControlPlane, running_plane
+from vapi.registry.allocator import Allocator
+from vapi.schema.schemas import load_schemas
+
+log = logging.getLogger(__name__)
+
+SERVICE_RANGE = "10.96.0.0/16"
+"""Of Services where no host gives them addresses; kubeadm's default starts there too."""
+STORE_ID_KEY = "/vapi/store-id"
+"""Outside `/registry/`: no request reaches it."""
+FULL_COLLECTION_S = 60.0
+"""Between runs of the garbage collector, which is otherwise off (design, law 9)."""
+
+
+def run(config: Config) -> int:
+    """The exit code of `vapi serve`. Raises ConfigError."""
+    logs.configure(config.log_level)
+    try:
+        return uvloop.run(serve(config))
+    except BaseExceptionGroup as group:
+        first = _first(group)
+        if isinstance(first, _ENDS):
+            return _end(str(first))
+        raise
+    except _ENDS as error:
+        return _end(str(error))
+
+
+_ENDS = (HostError, AnchorMismatch, StorageError, OSError, ApiError)
+"""What ends the start with one line; everything else is a bug and keeps its traceback."""
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    inner: BaseException = group
+    while isinstance(inner, BaseExceptionGroup):
+        inner = inner.exceptions[0]
+    return inner
+
+
+def _end(message: str) -> int:
+    print(f"vapi: {message}", file=sys.stderr)  # noqa: T201 - the one line for the person at the terminal
+    return 1
+
+
+async def serve(config: Config) -> int:
+    """Until SIGTERM or SIGINT."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    gc.disable()
+    async with virtual_cluster(config) as cluster:
+        gc.collect()
+        gc.freeze()
+        _announce(cluster, config)
+        await stop.wait()
+        log.info("stopping")
+    return 0
+
+
+@dataclass(frozen=True, slots=True)
+class RunningCluster:
+    """A running virtual cluster; for the announcement and for tests."""
+
+    plane: ControlPlane
+    api: Api
+    kubeconfig: Path
+
+
+@contextlib.asynccontextmanager
+async def virtual_cluster(config: Config) -> AsyncIterator[RunningCluster]:
+    """The whole of it until the block ends. Raises HostError, AnchorMismatch, StorageError, OSError, ApiError."""
+    clock = SystemClock()
+    schemas = load_schemas()
+    _make_private(config.data_dir)
+    shared = config.store.startswith("etcd=")
+    async with contextlib.AsyncExitStack() as stack:
+        host = None
+        if config.host.kind != "none":
+            # a host that cannot be reached is told before anything is written
+            host = await stack.enter_async_context(
+                hosts.opened(config.host, temp_dir=config.data_dir, schemas=schemas, clock=clock)
+            )
+        store = await open_store(store_url(config))
+        stack.push_async_callback(store.close)
+        pki = await apiserver.load_pki(store, config.data_dir / "pki", name=config.name, shared=shared, clock=clock)
+        rbac = Rbac()
+        numbers: HostAllocator | None = HostAllocator(clock) if host is not None else None
+        plane = await stack.enter_async_context(
+            running_plane(
+                store,
+                clock=clock,
+                schemas=schemas,
+                plugins=lambda lookup: builtin_plugins(lookup, rbac, protect_storage=False),
+                allocators=lambda lookup: {("", "services"): _allocator(numbers, lookup, clock)},
+            )
+        )
+        namespace = host_namespace(config)
+        api = await apiserver.open_api(
+            plane,
+            pki,
+            rbac,
+            listen=(config.listen.host, config.listen.port),
+            names=pki_module.serving_names(others=_other_names(config, namespace)),
+        )
+        stack.push_async_callback(api.stop)
+        kubeconfig = config.data_dir / "kubeconfig"
+        api.write_kubeconfig(kubeconfig, server=_server_url(config, api.port), name=config.name)
+        group = await stack.enter_async_context(_Background())
+        manager = ControllerManager(
+            plane.client("controllers"), ControllerSettings(root_ca=pki.ca_certificate.decode()), clock=clock
+        )
+        group.start(manager.run(), "controllers")
+        group.start(compactor.run(store), "compactor")
+        group.start(api.run(), "certificates")
+        group.start(_collect_garbage(), "garbage collection")
+        if host is None:
+            first = str(ipaddress.ip_network(SERVICE_RANGE)[1])
+            await _kubernetes_service(plane, api, config, OwnService(first, 443), SERVICE_RANGE)
+        else:
+            assert numbers is not None
+            tenancy = _tenancy(config, namespace, plane, api, host, numbers, manager, await store_id(store))
+            group.start(_follow_host(tenancy, plane, api, config), "syncer")
+        yield RunningCluster(plane, api, kubeconfig)
+
+
+class _Background:
+    """Tasks that run until the block ends; one that fails ends the block."""
+
+    def __init__(self) -> None:
+        self._group = asyncio.TaskGroup()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def __aenter__(self) -> _Background:
+        await self._group.__aenter__()
+        return self
+
+    def start(self, coroutine: Coroutine[None, None, None], name: str) -> None:
+        self._tasks.append(self._group.create_task(coroutine, name=name))
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for task in reversed(self._tasks):
+            task.cancel()
+        await self._group.__aexit__(kind, error, trace)
+
+
+def _tenancy(
+    config: Config,
+    namespace: str,
+    plane: ControlPlane,
+    api: Api,
+    host: hosts.Host,
+    numbers: HostAllocator,
+    manager: ControllerManager,
+    identity: str,
+) -> Tenancy:
+    def issue(namespace: str, account: str, pod: str, uid: str, audience: str, seconds: int) -> IssuedToken:
+        try:
+            issued = api.tokens.issue(
+                api.tokens.account(namespace, account),
+                audiences=(audience,) if audience else (),
+                expiration_s=seconds,
+                bound={"apiVersion": "v1", "kind": "Pod", "name": pod, "uid": uid},
+                extend=False,
+            )
+        except ApiError as error:
+            raise ClusterError(error.code, error.reason, error.message) from None
+        return IssuedToken(issued.token, issued.expires)
+
+    advertise = (config.advertise.host, config.advertise.port) if config.advertise else None
+    tenancy = Tenancy(
+        virtual=VirtualCluster(plane.client("vapi-syncer")),
+        host=host.cluster,
+        settings=TenancySettings(
+            cluster=config.name,
+            host_namespace=namespace,
+            advertise=advertise,
+            rate=config.host_rate,
+            every_node=host.every_node,
+            service_account=f"{config.name}-workload",
+        ),
+        store_id=identity,
+        events=manager.events.record,
+        issue=issue,
+        allocator=numbers,
+        clock=plane.clock,
+    )
+    if host.real is not None:
+        api.tunnel.inner = HostTunnel(tenancy.tunnels, host.real)
+    else:
+        api.tunnel.inner = SimulatedTunnel(tenancy.tunnels)
+    return tenancy
+
+
+async def _follow_host(tenancy: Tenancy, plane: ControlPlane, api: Api, config: Config) -> None:
+    own = await tenancy.connect()
+    if own.ip:
+        api.add_names(own.ip)
+        cidr = str(ipaddress.ip_network(f"{own.ip}/16", strict=False))
+        await _kubernetes_service(plane, api, config, own, cidr)
+    await tenancy.run()
+
+
+async def _kubernetes_service(plane: ControlPlane, api: Api, config: Config, own: OwnService, cidr: str) -> None:
+    """default/kubernetes at the address under which pods reach us."""
+    api.add_names(own.ip)
+    address = config.advertise.host if config.advertise else config.listen.host
+    try:
+        ipaddress.ip_address(address)
+    except ValueError:
+        address = ""
+    if address in ("0.0.0.0", "::"):
+        address = ""
+    port = config.advertise.port if config.advertise else api.port
+    client = plane.client("kube-apiserver")
+    await bootstrap.ensure_kubernetes_service(
+        client, plane.clock, cluster_ip=own.ip, cidr=cidr, address=address, port=port
+    )
+
+
+def _allocator(numbers: HostAllocator | None, lookup: object, clock: SystemClock) -> Allocator:
+    if numbers is not None:
+        return numbers
+    return ServiceAllocator(lookup, clock, ip_ranges=(SERVICE_RANGE,))  # type: ignore[arg-type]
+
+
+async def _collect_garbage() -> None:
+    while True:
+        await asyncio.sleep(FULL_COLLECTION_S)
+        gc.collect()
+        gc.freeze()
+
+
+async def store_id(store: Store) -> str:
+    """The identity of the data, made once: the host's objects belong to it."""
+    with contextlib.suppress(KeyExists):
+        await store.create(STORE_ID_KEY, str(uuid.uuid4()).encode())
+    return (await store.get(STORE_ID_KEY)).value.decode()
+
+
+def store_url(config: Config) -> str:
+    """Of storage.factory, for `--store`."""
+    kind, _, urls = config.store.partition("=")
+    if kind == "memory":
+        return "memory://"
+    if kind == "sqlite":
+        return f"sqlite://{(config.data_dir / 'state.db').resolve()}"
+    scheme = "https" if urls.startswith("https://") else "http"
+    hosts_part = ",".join(u.removeprefix("http://").removeprefix("https://").rstrip("/") for u in urls.split(","))
+    prefix = "" if "prefix=" in hosts_part else ("&" if "?" in hosts_part else "?") + f"prefix=/vapi/{config.name}"
+    return f"{scheme}://{hosts_part}{prefix}"
+
+
+def host_namespace(config: Config) -> str:
+    """Given, or our own inside of a cluster, or `vapi-NAME`."""
+    if config.host_namespace:
+        return config.host_namespace
+    if config.host.kind == "in-cluster":
+        found = in_cluster_namespace()
+        if not found:
+            raise ConfigError("--host in-cluster: this is no pod of a cluster (no service account is mounted)")
+        return found
+    return f"vapi-{config.name}"
+
+
+def _other_names(config: Config, namespace: str) -> tuple[str, ...]:
+    own = (config.name, f"{config.name}.{namespace}", f"{config.name}.{namespace}.svc")
+    addresses = [config.listen.host] if config.listen.host not in ("0.0.0.0", "::") else []
+    if config.advertise:
+        addresses.append(config.advertise.host)
+    return (*addresses, *own)
+
+
+def _server_url(config: Config, port: int) -> str:
+    host = config.listen.host
+    if host in ("0.0.0.0", "::"):
+        host = "127.0.0.1"
+    return f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}"
+
+
+def _make_private(directory: Path) -> None:
+    """Raises OSError."""
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
+def _announce(cluster: RunningCluster, config: Config) -> None:
+    log.info(
+        "virtual cluster is ready",
+        extra={
+            "cluster": config.name,
+            "port": cluster.api.port,
+            "host": config.host.kind,
+            "store": config.store.partition("=")[0],
+        },
+    )
+    path = cluster.kubeconfig.resolve()
+    lines = (
+        f"The virtual cluster {config.name!r} is ready.",
+        f"  kubeconfig: {path}",
+        f"  try:        kubectl --kubeconfig {path} create deployment web --image=nginx --replicas=3",
+    )
+    print("\n".join(lines), flush=True)  # noqa: T201 - what a person who types `make run` is to do next
