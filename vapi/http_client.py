@@ -6,6 +6,7 @@ One of the three modules that import aiohttp. Nothing here knows Kubernetes.
 from __future__ import annotations
 
 import asyncio
+import io
 import ssl as ssl_module
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ MAX_ANSWER_BYTES = 3 << 20  # of a whole answer: as much as an object may have
 MAX_HEAD_BYTES = 64 << 10  # of an upgrade's answer; kube-apiserver's are below 1 KB
 CONNECT_S = 10.0  # upstream dials webhooks and kubelets with 30 s; a host in the same network answers sooner
 READ_BYTES = 64 << 10
+LARGE_BODY_BYTES = 1 << 20  # from here on aiohttp wants a file, which it sends in slices
 
 
 class HttpError(Exception):
@@ -128,7 +130,7 @@ class HttpClient:
             method,
             URL(url, encoded=True),
             headers=CIMultiDict(headers),
-            data=body,
+            data=io.BytesIO(body) if isinstance(body, bytes) and len(body) > LARGE_BODY_BYTES else body,
             ssl=ssl if ssl is not None else True,
             allow_redirects=False,
             skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),

@@ -36,6 +36,7 @@ KEEPALIVE_S = 180.0  # of an idle connection; upstream's IdleTimeout is 90 s, cl
 STALLED_S = 60.0  # of a client that takes nothing (design §5)
 BODY_S = 60.0  # to send a body; with the request's own deadline the longest a connection is held
 STOP_S = 10.0  # for requests in flight (design §5, Stopping)
+LINGER_S = 1.0  # for the rest of a body that was refused, so that its sender reads why; Go waits 0.5 s
 BACKLOG = 1024
 HANDSHAKE_S = 10.0
 
@@ -123,6 +124,7 @@ class ApiServer:
             max_field_size=MAX_HEADER_BYTES,
             keepalive_timeout=KEEPALIVE_S,
             auto_decompress=False,
+            lingering_time=LINGER_S,
         )
         self._listener: asyncio.Server | None = None
 
@@ -162,6 +164,7 @@ class ApiServer:
         connection = cast(_Connection, request.protocol)
         api = ApiRequest(request.method, request.raw_path, request.headers, certificate=connection.certificate)
         held = 0
+        keep = request.keep_alive
         try:
             content = request.content
             if not content.is_eof() or content.total_bytes:
@@ -172,12 +175,13 @@ class ApiServer:
             response = await self._dispatcher.dispatch(api)
         except ApiError as error:
             response = self._dispatcher.refuse(error, api)
+            keep = False
         finally:
             if held:
                 self._budget.release(held)
         if self._access_log:
             log.info("request", extra={"method": api.method, "target": api.target, "status": response.status})
-        return await self._answer(request, connection, response)
+        return await self._answer(request, connection, response, keep)
 
     async def _read_body(self, request: web.BaseRequest, api: ApiRequest) -> int:
         """Fills in the body; the bytes taken from the budget. Raises ApiError 413, 429 or 400."""
@@ -216,7 +220,7 @@ class ApiServer:
             raise
 
     async def _answer(
-        self, request: web.BaseRequest, connection: _Connection, response: ApiResponse
+        self, request: web.BaseRequest, connection: _Connection, response: ApiResponse, keep: bool
     ) -> web.StreamResponse:
         transport = connection.transport
         if transport is None:
@@ -228,7 +232,6 @@ class ApiServer:
             if response.is_watch and (request.headers.get("Upgrade") or "").lower() == "websocket":
                 return await _websocket_watch(request, connection, response)
             return await self._stream(request, connection, transport, response, response.stream)
-        keep = request.keep_alive
         head = self._head(response, keep)
         body = response.body
         if response.status not in _BODILESS:
