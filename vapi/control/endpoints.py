@@ -12,13 +12,13 @@ from typing import Any
 from vapi.cacher.entry import Change, ChangeType
 from vapi.control import kinds
 from vapi.control import service_endpoints as backends
-from vapi.control.controller import Context, Controller, Sources, names, own_name
+from vapi.control.controller import Context, Controller, Sizes, Sources, names, own_name
 from vapi.control.informer import Name, sliced
 from vapi.control.pods import pod_facts
 from vapi.control.service_account import is_namespace_terminating
 from vapi.control.service_endpoints import Backend
 from vapi.errors import ApiError
-from vapi.gvk import Obj
+from vapi.gvk import GVR, Obj
 
 MANAGED_BY_LABEL = "endpoints.kubernetes.io/managed-by"
 MANAGER = "endpoint-controller"
@@ -36,6 +36,7 @@ class EndpointsController(Controller[Name]):
         super().__init__(context)
         self._selectors = context.informers.facts(kinds.SERVICES, backends.selector_of)
         self._pods = context.informers.facts(kinds.PODS, pod_facts)
+        self._sizes: Sizes[Name] = Sizes()
 
     def sources(self) -> Sources[Name]:
         return {
@@ -43,6 +44,9 @@ class EndpointsController(Controller[Name]):
             kinds.PODS: lambda change: backends.services_of_pod(self.client, self._selectors, change),
             kinds.ENDPOINTS: _ours,
         }
+
+    def delay_s(self, gvr: GVR, key: Name) -> float:
+        return self._sizes.delay_s(key) if gvr == kinds.PODS else 0.0
 
     def all_keys(self) -> Iterable[Name]:
         yield from names(self.client.entries(kinds.SERVICES))
@@ -53,6 +57,7 @@ class EndpointsController(Controller[Name]):
         entry = self.client.cached(kinds.SERVICES, *key)
         current = self.client.cached(kinds.ENDPOINTS, *key)
         if entry is None:
+            self._sizes.note(key, 0)
             if current is not None:
                 await self._delete(key, current.uid)
             return
@@ -64,6 +69,7 @@ class EndpointsController(Controller[Name]):
         async for pod in sliced(self.client.entries(kinds.PODS, key[0])):
             if backends.selects(selector, pod.labels):
                 found.append(Backend(pod, self._pods.of(pod)))
+        self._sizes.note(key, len(found))
         wanted = endpoints_of(service, found)
         if current is None:
             await self._create(key, wanted)
@@ -130,7 +136,7 @@ def endpoints_of(service: Obj, found: Sequence[Backend]) -> Obj:
 
 
 def _address(service: Obj, backend: Backend, family: str) -> Obj | None:
-    ip = next((ip for ip in backend.pod.ips if backends.family(ip) == family), None)
+    ip = next((address.ip for address in backend.pod.addresses if address.family == family), None)
     if ip is None:
         return None
     address: Obj = {"ip": ip, "targetRef": backend.reference()}

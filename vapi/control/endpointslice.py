@@ -13,14 +13,14 @@ from typing import Any
 from vapi.cacher.entry import Change
 from vapi.control import kinds
 from vapi.control import service_endpoints as backends
-from vapi.control.controller import Context, Controller, Sources, names, own_name
+from vapi.control.controller import Context, Controller, Sizes, Sources, names, own_name
 from vapi.control.endpointslice_plan import Group, Plan, Wanted, plan
 from vapi.control.informer import Name, sliced
 from vapi.control.pods import pod_facts
 from vapi.control.service_account import is_namespace_terminating
 from vapi.control.service_endpoints import Backend
 from vapi.errors import ApiError
-from vapi.gvk import Obj
+from vapi.gvk import GVR, Obj
 
 MANAGER = "endpointslice-controller.k8s.io"
 MOST = 100
@@ -40,6 +40,7 @@ class EndpointSliceController(Controller[Name]):
         super().__init__(context)
         self._selectors = context.informers.facts(kinds.SERVICES, backends.selector_of)
         self._pods = context.informers.facts(kinds.PODS, pod_facts)
+        self._sizes: Sizes[Name] = Sizes()
         self._slices = context.informers.owners(kinds.ENDPOINT_SLICES)
 
     def sources(self) -> Sources[Name]:
@@ -49,15 +50,20 @@ class EndpointSliceController(Controller[Name]):
             kinds.ENDPOINT_SLICES: lambda change: service_of_slice(change, MANAGER),
         }
 
+    def delay_s(self, gvr: GVR, key: Name) -> float:
+        return self._sizes.delay_s(key) if gvr == kinds.PODS else 0.0
+
     def all_keys(self) -> Iterable[Name]:
         return names(self.client.entries(kinds.SERVICES))
 
     async def reconcile(self, key: Name) -> None:
         entry = self.client.cached(kinds.SERVICES, *key)
         if entry is None or entry.deleting or self._selectors.of(entry) is None:
+            self._sizes.note(key, 0)
             return
         service = entry.obj()
         groups = await self._groups(service)
+        self._sizes.note(key, sum(len(group.endpoints) for group in groups))
         existing = [
             each.obj()
             for each in self._slices.controlled_by(entry.uid)
@@ -107,7 +113,7 @@ def slice_ports(service: Obj, backend: Backend) -> list[Obj]:
 def slice_endpoint(service: Obj, backend: Backend, address_type: str, zone: str) -> Obj | None:
     """None: the pod has no address of that type."""
     pod = backend.pod
-    addresses = [backends.canonical(ip) for ip in pod.ips if backends.family(ip) == address_type]
+    addresses = [address.ip for address in pod.addresses if address.family == address_type]
     if not addresses:
         return None
     always_ready = bool(service["spec"].get("publishNotReadyAddresses"))

@@ -16,6 +16,7 @@ from vapi.control.endpointslice import carry_out, service_of_slice
 from vapi.control.endpointslice_plan import Group, endpoint_key, plan
 from vapi.control.events import WARNING
 from vapi.control.informer import Name
+from vapi.control.pods import address_of
 from vapi.gvk import Obj
 
 MANAGER = "endpointslicemirroring-controller.k8s.io"
@@ -96,13 +97,13 @@ def mirrored_groups(endpoints: Obj) -> tuple[list[Group], int]:
         ports = [_slice_port(port) for port in subset.get("ports") or ()]
         for field, ready in (("addresses", True), ("notReadyAddresses", False)):
             for address in subset.get(field) or ():
-                family = backends.family(address.get("ip", ""))
-                if not family:
+                ip = address_of(address.get("ip", ""))
+                if ip is None:
                     invalid += 1
                     continue
-                group = Group(family, ports)
+                group = Group(ip.family, ports)
                 group = groups.setdefault(group.key(), group)
-                endpoint = _slice_endpoint(address, ready=ready)
+                endpoint = _slice_endpoint(address, ip.ip, ready=ready)
                 if len(group.endpoints) < MOST:
                     group.endpoints.setdefault(endpoint_key(endpoint), endpoint)
     return list(groups.values()), invalid
@@ -115,8 +116,8 @@ def _slice_port(port: Obj) -> Obj:
     return made
 
 
-def _slice_endpoint(address: Obj, *, ready: bool) -> Obj:
-    endpoint: Obj = {"addresses": [backends.canonical(address["ip"])], "conditions": {"ready": ready}}
+def _slice_endpoint(address: Obj, ip: str, *, ready: bool) -> Obj:
+    endpoint: Obj = {"addresses": [ip], "conditions": {"ready": ready}}
     optional = {key: address.get(key) for key in ("targetRef", "nodeName", "hostname")}
     endpoint.update({key: value for key, value in optional.items() if value})
     return endpoint

@@ -1,8 +1,8 @@
-"""Informers: which keys a change concerns, and indexes over the watch cache that hold no objects.
+"""Informers: which keys a change concerns, and indexes over the watch cache that hold no objects of their own.
 
-A controller has no store of its own: it reads the view (`Client.cached`,
-`Client.entries`), and everything here is names, uids and facts derived from
-one revision. Handlers run inside dispatch and only keep keys; nothing awaits,
+A controller has no store: it reads the view (`Client.cached`, `Client.entries`),
+and everything here is references to its entries, names, uids, and facts derived
+from one revision. Handlers run inside dispatch and only keep keys; nothing awaits,
 but for the first fill, which goes in slices: it subscribes first and then looks
 each key up in the view again, so that no change falls between the two.
 """
@@ -38,25 +38,23 @@ async def sliced(items: Iterable[T]) -> AsyncIterator[T]:
 
 
 class OwnerIndex:
-    """uid of the controller → names of what it controls; and the names of a namespace that nobody controls."""
+    """uid of the controller → entries of what it controls; and the entries of a namespace that nobody controls.
+
+    The entries are the view's own, replaced by every change, so they cost a reference each.
+    """
 
     def __init__(self, client: Client, gvr: GVR) -> None:
         self._client = client
         self._gvr = gvr
-        self._names: dict[str, dict[str, Name]] = {}
-        """Controller's uid, or `/namespace` for orphans (no uid has a slash) → store key → name."""
+        self._entries: dict[str, dict[str, Entry]] = {}
+        """Controller's uid, or `/namespace` for orphans (no uid has a slash) → store key → entry."""
 
     def controlled_by(self, uid: str) -> list[Entry]:
         """As the view has them now, in no order."""
-        return self._entries(uid)
+        return list(self._entries.get(uid, {}).values())
 
     def orphans(self, namespace: str) -> list[Entry]:
-        return self._entries(f"/{namespace}")
-
-    def _entries(self, bucket: str) -> list[Entry]:
-        cached = self._client.cached
-        found = (cached(self._gvr, *name) for name in self._names.get(bucket, {}).values())
-        return [entry for entry in found if entry is not None]
+        return self.controlled_by(f"/{namespace}")
 
     def changed(self, change: Change) -> None:
         if change.old is not None:
@@ -72,15 +70,15 @@ class OwnerIndex:
 
     def _keep(self, entry: Entry) -> None:
         bucket = entry.controller or f"/{entry.namespace}"
-        self._names.setdefault(bucket, {})[entry.key] = (entry.namespace, entry.name)
+        self._entries.setdefault(bucket, {})[entry.key] = entry
 
     def _drop(self, entry: Entry) -> None:
         bucket = entry.controller or f"/{entry.namespace}"
-        names = self._names.get(bucket)
-        if names is not None:
-            names.pop(entry.key, None)
-            if not names:
-                del self._names[bucket]
+        entries = self._entries.get(bucket)
+        if entries is not None:
+            entries.pop(entry.key, None)
+            if not entries:
+                del self._entries[bucket]
 
 
 class UidIndex:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import ipaddress
 from dataclasses import dataclass
 
 from vapi.clock import parse_rfc3339
@@ -21,6 +22,14 @@ class PodPort:
 
 
 @dataclass(frozen=True, slots=True)
+class Address:
+    """`family`: IPv4 or IPv6; `ip` in canonical form."""
+
+    family: str
+    ip: str
+
+
+@dataclass(frozen=True, slots=True)
 class PodFacts:
     """Times as Kubernetes writes them; "" where there is none."""
 
@@ -32,7 +41,7 @@ class PodFacts:
     ready_since: str
     restarts: int
     deletion_cost: int
-    ips: tuple[str, ...]
+    addresses: tuple[Address, ...]
     hostname: str
     subdomain: str
     restart_policy: str
@@ -64,7 +73,7 @@ def pod_facts(pod: Obj) -> PodFacts:
         ready_since=(ready.get("lastTransitionTime") or "") if ready.get("status") == "True" else "",
         restarts=max((c.get("restartCount", 0) for c in status.get("containerStatuses") or ()), default=0),
         deletion_cost=_deletion_cost(metadata.get("annotations") or {}),
-        ips=_ips(status),
+        addresses=_addresses(status),
         hostname=spec.get("hostname", ""),
         subdomain=spec.get("subdomain", ""),
         restart_policy=spec.get("restartPolicy", ""),
@@ -72,9 +81,19 @@ def pod_facts(pod: Obj) -> PodFacts:
     )
 
 
-def _ips(status: Obj) -> tuple[str, ...]:
-    ips = tuple(each["ip"] for each in status.get("podIPs") or () if each.get("ip"))
-    return ips or ((status["podIP"],) if status.get("podIP") else ())
+def _addresses(status: Obj) -> tuple[Address, ...]:
+    ips = [each.get("ip", "") for each in status.get("podIPs") or ()] or [status.get("podIP", "")]
+    found = (address_of(ip) for ip in ips if ip)
+    return tuple(address for address in found if address is not None)
+
+
+def address_of(text: str) -> Address | None:
+    """None: it is no address."""
+    try:
+        ip = ipaddress.ip_address(text)
+    except ValueError:
+        return None
+    return Address(f"IPv{ip.version}", str(ip))
 
 
 def _ports(spec: Obj) -> tuple[PodPort, ...]:

@@ -18,7 +18,7 @@ from vapi import selectors
 from vapi.cacher.entry import Change, Entry
 from vapi.clock import rfc3339
 from vapi.control import kinds
-from vapi.control.controller import Context, Controller, Sources, all_at_once, names, own_name
+from vapi.control.controller import Context, Controller, Sizes, Sources, all_at_once, names, own_name
 from vapi.control.events import NORMAL, WARNING
 from vapi.control.informer import Name, sliced
 from vapi.control.pods import PodFacts, available_in_s, pod_facts
@@ -89,11 +89,15 @@ class ReplicaSetController(Controller[Name]):
         self._selectors = context.informers.facts(flavour.gvr, flavour.selector)
         self._uids = context.informers.uids(flavour.gvr)
         self._siblings = context.informers.owners(flavour.gvr)
+        self._sizes: Sizes[Name] = Sizes()
 
     # --- which keys -----------------------------------------------------------------------------------
 
     def sources(self) -> Sources[Name]:
         return {self._flavour.gvr: own_name, kinds.PODS: self._pod_changed}
+
+    def delay_s(self, gvr: GVR, key: Name) -> float:
+        return self._sizes.delay_s(key) if gvr == kinds.PODS else 0.0
 
     def all_keys(self) -> Iterable[Name]:
         return names(self.client.entries(self._flavour.gvr))
@@ -117,15 +121,17 @@ class ReplicaSetController(Controller[Name]):
     async def reconcile(self, key: Name) -> None:
         entry = self.client.cached(self._flavour.gvr, *key)
         if entry is None:
+            self._sizes.note(key, 0)
             return
         owner = entry.obj()
         selector = self._selectors.of(entry)
         pods = await self._claim(key, entry, owner, selector)
+        self._sizes.note(key, len(pods))
         active = [pod for pod in pods if pod.facts.active]
         failure: ApiError | None = None
-        if not entry.deleting:
+        if not entry.deleting and len(active) != owner["spec"].get("replicas", 1):
             failure = await self._manage(key, entry, owner, active)
-            pods = await self._owned(entry, selector)
+            pods, _ = await self._owned(entry, selector)
         now = self.clock.now()
         status = replica_status(owner, pods, failure, now, counts_terminating=self._flavour.counts_terminating)
         if status != (owner.get("status") or {}):
@@ -145,32 +151,33 @@ class ReplicaSetController(Controller[Name]):
 
     # --- claiming -------------------------------------------------------------------------------------
 
-    async def _owned(self, owner: Entry, selector: LabelSelector) -> list[Pod]:
-        return [
-            Pod(entry, self._facts.of(entry))
-            async for entry in sliced(self._pods.controlled_by(owner.uid))
-            if selector.matches(entry.labels)
-        ]
+    async def _owned(self, owner: Entry, selector: LabelSelector) -> tuple[list[Pod], list[Pod]]:
+        """The pods it controls: those that match, and those that do not."""
+        ours: list[Pod] = []
+        strangers: list[Pod] = []
+        async for entry in sliced(self._pods.controlled_by(owner.uid)):
+            (ours if selector.matches(entry.labels) else strangers).append(Pod(entry, self._facts.of(entry)))
+        return ours, strangers
 
     async def _claim(self, key: Name, owner: Entry, obj: Obj, selector: LabelSelector) -> list[Pod]:
         """The pods that are ours and match, after releasing those that do not and adopting those of nobody."""
-        if not owner.deleting:
-            strangers = [
-                entry
-                async for entry in sliced(self._pods.controlled_by(owner.uid))
-                if not selector.matches(entry.labels) and self._facts.of(entry).active
-            ]
-            for entry in strangers:
-                await self._release(entry, owner.uid)
-            orphans = [
-                entry
-                async for entry in sliced(self._pods.orphans(owner.namespace))
-                if selector.matches(entry.labels) and self._facts.of(entry).active
-            ]
-            if orphans and await self._may_adopt(owner):
-                for entry in orphans:
-                    await self._adopt(key, entry, obj)
-        return await self._owned(owner, selector)
+        ours, strangers = await self._owned(owner, selector)
+        if owner.deleting:
+            return ours
+        for stranger in strangers:
+            if stranger.facts.active:
+                await self._release(stranger.entry, owner.uid)
+        orphans = [
+            entry
+            async for entry in sliced(self._pods.orphans(owner.namespace))
+            if selector.matches(entry.labels) and self._facts.of(entry).active
+        ]
+        if not orphans or not await self._may_adopt(owner):
+            return ours
+        for entry in orphans:
+            await self._adopt(key, entry, obj)
+        ours, _ = await self._owned(owner, selector)
+        return ours
 
     async def _may_adopt(self, owner: Entry) -> bool:
         """A live read: the set may be going, or another one may have its name."""

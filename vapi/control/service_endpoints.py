@@ -5,7 +5,6 @@ Source: endpointslice staging utils.go, util/controller_utils.go; pkg/controller
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -62,7 +61,7 @@ class Backend:
 
 def belongs(pod: PodFacts, *, with_terminating: bool) -> bool:
     """Whether the pod is an endpoint at all, ready or not."""
-    return bool(pod.ips) and not pod.finished and (with_terminating or not pod.deleting)
+    return bool(pod.addresses) and not pod.finished and (with_terminating or not pod.deleting)
 
 
 def hostname_of(backend: Backend, service: Obj) -> str:
@@ -83,18 +82,6 @@ def port_number(pod: PodFacts, port: Obj) -> int | None:
 
 def is_headless(service: Obj) -> bool:
     return (service["spec"].get("clusterIP") or NONE) == NONE
-
-
-def family(address: str) -> str:
-    """IPv4, IPv6, or "" for no address."""
-    try:
-        return f"IPv{ipaddress.ip_address(address).version}"
-    except ValueError:
-        return ""
-
-
-def canonical(address: str) -> str:
-    return str(ipaddress.ip_address(address))
 
 
 def port_key(port: Obj) -> tuple[Any, ...]:

@@ -127,7 +127,8 @@ class WorkQueue(Generic[Key]):
         self._due[key] = due
         self._sequence += 1
         heapq.heappush(self._delayed, (due, self._sequence, key, priority))
-        self._arm()
+        if self._delayed[0][1] == self._sequence:
+            self._arm()
 
     def retry(self, key: Key, priority: int = 0) -> float:
         """`key` failed: look again after its back-off, which is the answer in seconds."""

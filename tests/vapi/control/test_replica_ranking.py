@@ -21,7 +21,7 @@ STEADY = PodFacts(
     ready_since="2026-01-01T00:00:10Z",
     restarts=0,
     deletion_cost=0,
-    ips=(),
+    addresses=(),
     hostname="",
     subdomain="",
     restart_policy="Always",
@@ -71,4 +71,4 @@ def test_facts_of_a_bare_pod_are_empty() -> None:
     facts = pod_facts({"metadata": {"name": "p"}})
     assert facts.active
     assert not facts.ready
-    assert facts.ips == ()
+    assert facts.addresses == ()
