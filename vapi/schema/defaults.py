@@ -4,7 +4,7 @@
 writes what Go writes although nobody gave it (`status: {}`, `rules: null`). What
 admission, allocation and the strategies add (service account, tolerations,
 priority, cluster IPs, phases) is theirs. Checked against all of golden/defaults. *Measured*, a
-one-container Pod: 3 µs, with the check for completeness 4 µs.
+one-container Pod: 2.5 µs, with the check for completeness 4.5 µs.
 """
 
 from __future__ import annotations

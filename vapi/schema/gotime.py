@@ -30,7 +30,7 @@ _PARTS = {
     RFC3339: [*_DATE_TIME, ("", r"(?:[.,]\d+)?"), _ZONE],
     RFC3339_MICRO: [*_DATE_TIME, (".000000", r"[.,]\d{6}"), _ZONE],
 }
-_RANGES = (("01", 1, 12, "month"), ("15", 0, 23, "hour"), ("04", 0, 59, "minute"), ("05", 0, 59, "second"))
+_RANGES = {"01": (1, 12, "month"), "15": (0, 23, "hour"), "04": (0, 59, "minute"), "05": (0, 59, "second")}
 
 
 class TimeError(ValueError):
@@ -53,27 +53,31 @@ def _parse(text: str, layout: str) -> dt.datetime:
         match = re.match(pattern, rest)
         if match is None:
             raise TimeError(f'parsing time "{text}" as "{layout}": cannot parse "{rest}" as "{part}"')
-        if part != "-":
-            found[part] = match[0]
+        if part in _RANGES:
+            low, high, name = _RANGES[part]
+            if not low <= int(match[0]) <= high:
+                raise TimeError(f'parsing time "{text}": {name} out of range')
+        found[part] = match[0]
         rest = rest[match.end() :]
+    offset = _offset(text, found["Z07:00"])
     if rest:
         raise TimeError(f'parsing time "{text}": extra text: "{rest}"')
-    for part, low, high, name in _RANGES:
-        if not low <= int(found[part]) <= high:
-            raise TimeError(f'parsing time "{text}": {name} out of range')
     fraction = found.get("") or found.get(".000000") or ""
     try:
         moment = dt.datetime(
             int(found["2006"]), int(found["01"]), int(found["02"]), int(found["15"]), int(found["04"]), int(found["05"])
         )
         moment = moment.replace(microsecond=int(fraction[1:7].ljust(6, "0"))) if fraction else moment
-        return moment - _offset(found["Z07:00"])
+        return moment - offset
     except (ValueError, OverflowError):
         raise TimeError(f'parsing time "{text}": day out of range') from None
 
 
-def _offset(zone: str) -> dt.timedelta:
+def _offset(text: str, zone: str) -> dt.timedelta:
     if zone == "Z":
         return dt.timedelta()
-    minutes = int(zone[1:3]) * 60 + int(zone[4:6])
-    return dt.timedelta(minutes=minutes if zone[0] == "+" else -minutes)
+    hours, minutes = int(zone[1:3]), int(zone[4:6])
+    if hours > 24 or minutes > 60:
+        part = "hour" if hours > 24 else "minute"
+        raise TimeError(f'parsing time "{text}": time zone offset {part} out of range')
+    return dt.timedelta(hours=hours, minutes=minutes) * (1 if zone[0] == "+" else -1)

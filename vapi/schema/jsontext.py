@@ -103,7 +103,7 @@ def _worded(text: str, error: json.JSONDecodeError) -> str:
     """Go's words for what Python found; `error.pos` is where."""
     message, position = error.msg, error.pos
     if message.startswith("Unterminated string"):
-        return END
+        return _unterminated(text, position)
     if message.startswith("Invalid control character"):
         return f"invalid character {_quoted(text[position])} in string literal"
     if message.startswith("Invalid \\"):
@@ -126,8 +126,8 @@ def _worded(text: str, error: json.JSONDecodeError) -> str:
 
 
 def _after_value(text: str, position: int, message: str) -> str:
-    number = re.search(r"-?\d+(\.\d*)?([eE][+-]?)?\Z", text[max(0, position - 400) : position])
-    if number and text[position] in ".eE" and not number[1] and not number[2]:
+    number = re.search(r"-?\d+(\.\d+)?([eE][+-]?\d+)?\Z", text[max(0, position - 400) : position])
+    if number and not number[2] and (text[position] in "eE" or (text[position] == "." and not number[1])):
         return _broken_number(text, position)
     if message.startswith("Extra data"):
         return _found(text, position, "after top-level value")
@@ -139,7 +139,7 @@ def _broken_number(text: str, position: int) -> str:
     where = "after decimal point in numeric literal" if text[position] == "." else "in exponent of numeric literal"
     behind = re.compile(r"\.|[eE][+-]?").match(text, position)
     assert behind
-    return _found(text, behind.end(), where)
+    return _within(text, behind.end(), where)
 
 
 def _container(before: str) -> str:
@@ -159,26 +159,35 @@ def _value(text: str, position: int) -> str:
         if text[position] == literal[0]:
             for offset, expected in enumerate(literal):
                 at = position + offset
-                if at >= len(text):
-                    return END
-                if text[at] != expected:
-                    return f"invalid character {_quoted(text[at])} in literal {literal} (expecting '{expected}')"
+                if text[at : at + 1] != expected:
+                    return _within(text, at, f"in literal {literal} (expecting '{expected}')")
     if text[position] == "-":
-        return _found(text, position + 1, "in numeric literal")
+        return _within(text, position + 1, "in numeric literal")
     return _found(text, position, "looking for beginning of value")
 
 
+def _unterminated(text: str, start: int) -> str:
+    """The text ends in the string that begins at `start`, perhaps in an escape."""
+    escape = re.search(r"(?:[^\\]|^)(?:\\\\)*(\\(?:u[0-9a-fA-F]{0,3})?)\Z", text[start:])
+    if escape is None:
+        return END
+    return _within(
+        text, len(text), "in \\u hexadecimal character escape" if "u" in escape[1] else "in string escape code"
+    )
+
+
+_HEX = frozenset("0123456789abcdefABCDEF")
+
+
 def _escape(text: str, position: int) -> str:
-    """`position` is the backslash's or, in some Python versions, one behind it."""
-    if text[position] != "\\":
-        position -= 1
-    if position + 1 < len(text) and text[position + 1] == "u":
+    """`position` is the backslash's or, in some cases, one shortly behind it."""
+    position = text.rfind("\\", 0, position + 1)
+    if text[position + 1 : position + 2] == "u":
         for at in range(position + 2, position + 6):
-            if at >= len(text):
-                return END
-            if text[at] not in "0123456789abcdefABCDEF":
-                return f"invalid character {_quoted(text[at])} in \\u hexadecimal character escape"
-    return _found(text, position + 1, "in string escape code")
+            if text[at : at + 1] not in _HEX:
+                return _within(text, at, "in \\u hexadecimal character escape")
+        return END
+    return _within(text, position + 1, "in string escape code")
 
 
 def _found(text: str, position: int, where: str) -> str:
@@ -187,11 +196,16 @@ def _found(text: str, position: int, where: str) -> str:
     return f"invalid character {_quoted(text[position])} {where}"
 
 
+def _within(text: str, position: int, where: str) -> str:
+    """Inside a token; there Go meets the end as a blank."""
+    return f"invalid character {_quoted(text[position] if position < len(text) else ' ')} {where}"
+
+
 def _quoted(character: str) -> str:
     """Go looks at bytes: of a character beyond ASCII it names the first."""
     byte = chr(character.encode("utf-8", "surrogatepass")[0])
-    if byte == "'":
-        return "'\\''"
+    if byte in "'\\":
+        return f"'\\{byte}'"
     if byte.isprintable():
         return f"'{byte}'"
     named = {"\n": "\\n", "\t": "\\t", "\r": "\\r", "\a": "\\a", "\b": "\\b", "\f": "\\f", "\v": "\\v"}

@@ -3,7 +3,8 @@
 kubectl and every typed Go client send creates and updates this way and do not fall
 back (contract §0, §6). Field numbers and types come from `schema.gotypes`; a
 message becomes what Go's decode and JSON encode would make of it. Custom resources have no
-messages: the caller answers 415. *Measured*: 25 µs for a small Deployment.
+messages: the caller answers 415. *Measured*: 80 µs for a
+small Deployment (78 fields).
 """
 
 from __future__ import annotations
@@ -68,7 +69,11 @@ def _fields(data: bytes) -> Iterator[tuple[int, int | bytes]]:
     """(number, value): an unsigned varint, or the bytes of a fixed or length-delimited field."""
     position, end = 0, len(data)
     while position < end:
-        key, position = _varint(data, position)
+        key = data[position]
+        if key < 0x80:
+            position += 1
+        else:
+            key, position = _varint(data, position)
         number, wire = key >> 3, key & 7
         if wire == 0:
             value, position = _varint(data, position)
@@ -87,6 +92,8 @@ def _fields(data: bytes) -> Iterator[tuple[int, int | bytes]]:
 
 
 def _varint(data: bytes, position: int) -> tuple[int, int]:
+    if position < len(data) and data[position] < 0x80:  # nearly always
+        return data[position], position + 1
     result = shift = 0
     while True:
         if position >= len(data):
@@ -140,7 +147,7 @@ def _put(obj: Obj, field: ProtoField, value: int | bytes) -> None:
             obj[name] = decoded
 
 
-_DROPPED_ZEROS = frozenset({Form.STRING, Form.INTEGER, Form.FLOAT, Form.BOOL, Form.BYTES})
+_DROPPED_ZEROS = (Form.STRING, Form.INTEGER, Form.BOOL, Form.BYTES, Form.FLOAT)
 
 
 def _drops(type_: GoType) -> bool:
@@ -185,24 +192,28 @@ def _entry(target: Obj, data: bytes, type_: GoType) -> None:
 
 def _value(value: int | bytes, field: ProtoField, type_: GoType) -> Any:
     """None: a zero time or no raw JSON."""
-    match type_.form:
-        case Form.INTEGER | Form.BOOL:
-            if isinstance(value, bytes):
-                raise ProtobufError(f"proto: wrong wireType = 2 for field {field.name}")
-            return bool(value) if type_.form is Form.BOOL else _signed(value)
-        case Form.FLOAT:
-            number = struct.unpack("<d", _bytes(value, field).ljust(8, b"\0")[:8])[0]
-            return int(number) if number == number and abs(number) < 1e21 and number.is_integer() else number
-    data = _bytes(value, field)
-    match type_.form:
-        case Form.STRING:
-            return _text(data)
-        case Form.BYTES:
-            return base64.b64encode(data).decode()
-        case Form.STRUCT:
-            return _message(data, type_.struct)
-        case _:
-            return _special(data, type_)
+    form = type_.form
+    if isinstance(value, bytes):
+        if form is Form.STRING:
+            return value.decode("utf-8", "replace")
+        if form is Form.STRUCT:
+            return _message(value, type_.struct)
+        if form is Form.BYTES:
+            return base64.b64encode(value).decode()
+        if form is Form.FLOAT:
+            return _float(value)
+        if form is not Form.INTEGER and form is not Form.BOOL:
+            return _special(value, type_)
+    elif form is Form.INTEGER:
+        return _signed(value)
+    elif form is Form.BOOL:
+        return bool(value)
+    raise ProtobufError(f"proto: wrong wireType = {2 if isinstance(value, bytes) else 0} for field {field.name}")
+
+
+def _float(data: bytes) -> int | float:
+    number: float = struct.unpack("<d", data.ljust(8, b"\0")[:8])[0]
+    return int(number) if number == number and abs(number) < 1e21 and number.is_integer() else number
 
 
 def _special(data: bytes, type_: GoType) -> Any:

@@ -22,6 +22,7 @@ _DECIMAL_SUFFIX = {exponent: suffix for suffix, exponent in _DECIMAL.items()}
 _BINARY_SUFFIX = {exponent: suffix for suffix, exponent in _BINARY.items()} | {0: ""}
 _MAX_INT64 = 2**63 - 1
 _MAX_EXPONENT = 1000  # a bound of ours: the number is held in full
+_MAX_DIGITS = 4000  # a bound of ours, below that of int()
 _FAST_DIGITS = 18
 
 
@@ -42,12 +43,15 @@ def parse(text: str) -> Quantity:
     if not text:
         raise QuantityError(WRONG_FORMAT)
     found = _TEXT.fullmatch(text)
-    if found is None or not (found[2] or found[3] is not None):
+    if found is None:
         raise QuantityError(WRONG_FORMAT)
     sign, whole, fraction, suffix = found[1], found[2].lstrip("0") or "0", found[3] or "", found[4]
     binary, exponent, scientific = _interpret(suffix)
     digits = whole + fraction
-    unscaled = int(digits) if len(digits) < 4000 else _too_long()
+    no_digits = not found[2] and not fraction  # zero, where Kubernetes reads it as an int64
+    if len(digits) > _MAX_DIGITS or (no_digits and (exponent < -9 or (binary and exponent >= 50))):
+        raise QuantityError(WRONG_NUMBER)
+    unscaled = int(digits)
     if binary:
         scaled = (unscaled << exponent) * NANO
         shift = -len(fraction)
@@ -66,10 +70,6 @@ def parse(text: str) -> Quantity:
 
 def canonical(text: str) -> str:
     return parse(text).text
-
-
-def _too_long() -> int:
-    raise QuantityError(WRONG_NUMBER)
 
 
 def _interpret(suffix: str) -> tuple[bool, int, bool]:

@@ -11,6 +11,7 @@ import pytest
 from vapi.errors import ApiError
 from vapi.gvk import GVK
 from vapi.schema.decode import SCHEME, FieldValidation, decode_body
+from vapi.schema.defaults import default_and_complete
 from vapi.schema.schemas import Schemas
 
 RECORDED = json.loads((Path(__file__).parent / "data" / "decode_recorded.json").read_text())
@@ -76,3 +77,21 @@ def test_an_accepted_object_is_decoded_to_what_the_server_kept(case: dict[str, A
     for key in ("creationTimestamp", "managedFields"):  # the server's own
         decoded.obj["metadata"].pop(key, None)
     assert decoded.obj == case["Warn"]["object"]
+
+
+@pytest.mark.parametrize(
+    "case",
+    [case for case in RECORDED if "object" in case["Warn"] and case["path"].endswith("pods")],
+    ids=lambda case: case["body"][60:140],
+)
+def test_the_containers_of_an_accepted_pod_are_as_the_server_kept_them(case: dict[str, Any], schemas: Schemas) -> None:
+    kind = KINDS["pods"]
+    decoded = decode_body(
+        case["body"].encode(),
+        case["contentType"],
+        expected=kind,
+        field_validation=FieldValidation.IGNORE,
+        schemas=schemas,
+    )
+    default_and_complete(kind, decoded.obj, schemas=schemas)
+    assert decoded.obj["spec"]["containers"] == case["Warn"]["object"]["spec"]["containers"]
