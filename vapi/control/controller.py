@@ -91,7 +91,7 @@ class Controller(ABC, Generic[Key]):
 
     async def run(self) -> None:
         """Until cancelled or stopped."""
-        off = [self.client.on_change(gvr, self._enqueuer(gvr, keys)) for gvr, keys in self.sources().items()]
+        off = [self.client.on_change(gvr, self._enqueuer(keys)) for gvr, keys in self.sources().items()]
         try:
             await self.prepare()
             self.queue.refill()
@@ -115,14 +115,14 @@ class Controller(ABC, Generic[Key]):
         if entry is None or entry.revision < int(metadata["resourceVersion"]):
             self._unseen[key] = (gvr, namespace, name)
 
-    def delay_s(self, gvr: GVR, key: Key) -> float:
-        """How long a change of `gvr` may wait for others about `key` to come with it."""
+    def delay_s(self, key: Key) -> float:
+        """How long a change may wait for others about `key` to come with it, our own writes included."""
         return 0.0
 
-    def _enqueuer(self, gvr: GVR, keys: Callable[[Change], Iterable[Key]]) -> Callable[[Change], None]:
+    def _enqueuer(self, keys: Callable[[Change], Iterable[Key]]) -> Callable[[Change], None]:
         def changed(change: Change) -> None:
             for key in keys(change):
-                self.queue.add_after(key, self.delay_s(gvr, key))
+                self.queue.add_after(key, self.delay_s(key))
 
         return changed
 

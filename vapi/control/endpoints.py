@@ -18,7 +18,7 @@ from vapi.control.pods import pod_facts
 from vapi.control.service_account import is_namespace_terminating
 from vapi.control.service_endpoints import Backend
 from vapi.errors import ApiError
-from vapi.gvk import GVR, Obj
+from vapi.gvk import Obj
 
 MANAGED_BY_LABEL = "endpoints.kubernetes.io/managed-by"
 MANAGER = "endpoint-controller"
@@ -45,8 +45,8 @@ class EndpointsController(Controller[Name]):
             kinds.ENDPOINTS: _ours,
         }
 
-    def delay_s(self, gvr: GVR, key: Name) -> float:
-        return self._sizes.delay_s(key) if gvr == kinds.PODS else 0.0
+    def delay_s(self, key: Name) -> float:
+        return self._sizes.delay_s(key)
 
     def all_keys(self) -> Iterable[Name]:
         yield from names(self.client.entries(kinds.SERVICES))

@@ -20,7 +20,7 @@ from vapi.control.pods import pod_facts
 from vapi.control.service_account import is_namespace_terminating
 from vapi.control.service_endpoints import Backend
 from vapi.errors import ApiError
-from vapi.gvk import GVR, Obj
+from vapi.gvk import Obj
 
 MANAGER = "endpointslice-controller.k8s.io"
 MOST = 100
@@ -50,8 +50,8 @@ class EndpointSliceController(Controller[Name]):
             kinds.ENDPOINT_SLICES: lambda change: service_of_slice(change, MANAGER),
         }
 
-    def delay_s(self, gvr: GVR, key: Name) -> float:
-        return self._sizes.delay_s(key) if gvr == kinds.PODS else 0.0
+    def delay_s(self, key: Name) -> float:
+        return self._sizes.delay_s(key)
 
     def all_keys(self) -> Iterable[Name]:
         return names(self.client.entries(kinds.SERVICES))

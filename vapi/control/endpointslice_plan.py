@@ -80,11 +80,11 @@ def _plan_group(existing: Sequence[Obj], group: Group, most: int, result: Plan) 
         room = most - len(kept)
         kept.extend(new[:room])
         new = new[room:]
-    if new and len(new) < most:
-        roomy = [kept for _, kept in filled if len(kept) + len(new) <= most]
-        if roomy:
-            max(roomy, key=len).extend(new)
-            new = []
+    rest_size = len(new) % most
+    roomy = [kept for _, kept in filled if len(kept) + rest_size <= most]
+    if rest_size and roomy:
+        max(roomy, key=len).extend(new[-rest_size:])
+        del new[-rest_size:]
     _collect(filled, group, result)
     for start in range(0, len(new), most):
         result.writes.append(Wanted(group.address_type, group.ports, new[start : start + most]))

@@ -96,8 +96,8 @@ class ReplicaSetController(Controller[Name]):
     def sources(self) -> Sources[Name]:
         return {self._flavour.gvr: own_name, kinds.PODS: self._pod_changed}
 
-    def delay_s(self, gvr: GVR, key: Name) -> float:
-        return self._sizes.delay_s(key) if gvr == kinds.PODS else 0.0
+    def delay_s(self, key: Name) -> float:
+        return self._sizes.delay_s(key)
 
     def all_keys(self) -> Iterable[Name]:
         return names(self.client.entries(self._flavour.gvr))
