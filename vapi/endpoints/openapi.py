@@ -51,12 +51,13 @@ _YEAR = dt.timedelta(days=365)
 
 
 class OpenApi:
-    """The documents of one catalogue. Made anew when the catalogue changes."""
+    """The documents of one catalogue's built-in kinds. Made anew when the catalogue changes."""
 
     def __init__(self, catalog: Catalog, definitions: Definitions, clock: Clock) -> None:
         self._definitions = definitions
         self._clock = clock
-        self._rows = {gv: tuple(rows) for gv, rows in groupby(catalog.rows, key=lambda row: row.gvr.group_version)}
+        builtin = (row for row in catalog.rows if not row.custom)  # custom kinds have no definition here yet
+        self._rows = {gv: tuple(rows) for gv, rows in groupby(builtin, key=lambda row: row.gvr.group_version)}
         self._kept: OrderedDict[str, bytes] = OrderedDict()
         self._hashes: dict[str, str] = {}
         self._building = asyncio.Lock()

@@ -36,8 +36,6 @@ PATCH_TYPES = (
     "application/strategic-merge-patch+json",
     "application/apply-patch+yaml",
 )
-CUSTOM_PATCH_TYPES = tuple(kind for kind in PATCH_TYPES if "strategic" not in kind)
-"""Of custom resources: kubectl decides by this how it merges (contract §2.2)."""
 
 _NAMESPACE, _PRETTY, _PATH = "namespace-vgWSWtn3", "pretty-tJGM1-ng", "path-z6Ciiujn"
 _LIST = (
