@@ -330,7 +330,7 @@ def decode_custom_body(data: bytes, content_type: str, *, expected: GVK, schemas
         found = [*complaints, *duplicate_fields(members)]
         obj = jsontext.plain(members)
         obj["metadata"], unknown = decode_metadata(dict(members).get("metadata"), schemas)
-    except godecode.GoDecodeError as error:
+    except (godecode.GoDecodeError, jsontext.NumberRangeError) as error:
         raise cannot_be_handled(gvk, expected, str(error)) from None
     except RecursionError:
         raise cannot_be_handled(gvk, expected, jsontext.TOO_DEEP) from None

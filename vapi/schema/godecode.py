@@ -5,7 +5,7 @@ what strict decoding complains about (unknown and duplicate fields, in the order
 first type error, each worded as kube-apiserver words it. Null means "not given", empty values
 that Go leaves out are left out, quantities, times and base64 are spelled anew.
 Sources: sigs.k8s.io/json (encoding/json with strict errors), the UnmarshalJSON of the
-special types; checked against data recorded from a real server. *Measured*: 30 µs for a small Pod (tests/vapi/schema/tools/bench.py).
+special types; checked against data recorded from a real server. *Measured*: 30 µs for a small Pod.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 from vapi.gvk import Obj
 from vapi.schema import gotime, quantity
 from vapi.schema.gotypes import Form, GoField, GoStruct, GoType
-from vapi.schema.jsontext import JsonObject, NumberText, clean, plain
+from vapi.schema.jsontext import JsonObject, NumberRangeError, NumberText, clean, plain, shortest
 
 _ABSENT: Any = object()
 _RANGES = {32: (-(2**31), 2**31), 64: (-(2**63), 2**63)}
@@ -43,7 +43,10 @@ def decode(value: Any, type_: GoType) -> tuple[Any, list[str]]:
     plain Python values. Raises GoDecodeError.
     """
     decoder = _Decoder()
-    result = decoder.value(value, type_, None)
+    try:
+        result = decoder.value(value, type_, None)
+    except NumberRangeError as error:
+        raise GoDecodeError(str(error)) from None
     if decoder.error is not None:
         raise decoder.error
     return result, list(dict.fromkeys(decoder.strict))
@@ -107,7 +110,7 @@ class _Decoder:
             return self._save(value, type_.text)
         if type_.form is Form.FLOAT:
             number = plain(value) if isinstance(value, NumberText) else value
-            return int(number) if isinstance(number, float) and number.is_integer() and abs(number) < 1e21 else number
+            return shortest(number) if isinstance(number, float) else number
         low, high = _RANGES[type_.bits]
         if isinstance(value, int) and low <= value < high:
             return value

@@ -8,6 +8,7 @@ recursion limit (about 1,000 levels; Go: 10,000); deeper bodies are refused by n
 from __future__ import annotations
 
 import json
+import math
 import re
 from typing import Any
 
@@ -52,7 +53,7 @@ def parse(data: bytes) -> Any:
 
 
 def plain(value: Any) -> Any:
-    """Ordinary dicts, lists and numbers from what `parse` returned; of duplicates the last."""
+    """Ordinary dicts, lists and numbers from what `parse` returned; of duplicates the last. Raises NumberRangeError."""
     if isinstance(value, JsonObject):
         return {name: plain(member) for name, member in value}
     if isinstance(value, list):
@@ -71,10 +72,20 @@ def clean(text: str) -> str:
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
+class NumberRangeError(ValueError):
+    """A number beyond what float64 holds; worded as Go words it."""
+
+
 def _number(text: NumberText) -> int | float:
-    """As Go's float64 would be written again: an integer where it is one."""
     number = float(text)
-    return int(number) if number.is_integer() and abs(number) < 1e21 else number
+    if math.isinf(number):
+        raise NumberRangeError(f"json: cannot unmarshal number {text} into Go value of type float64")
+    return shortest(number)
+
+
+def shortest(number: float) -> int | float:
+    """As Go writes a float64: without fraction where it has none. Within 64 bits: encoders take no more."""
+    return int(number) if abs(number) < 2**63 and number.is_integer() else number
 
 
 def _integer(text: str) -> int | NumberText:

@@ -18,7 +18,7 @@ from typing import Any
 
 from vapi import encoding
 from vapi.gvk import Obj
-from vapi.schema import quantity
+from vapi.schema import jsontext, quantity
 from vapi.schema.godecode import zero
 from vapi.schema.gotypes import Form, GoStruct, GoType, ProtoField
 
@@ -213,7 +213,9 @@ def _value(value: int | bytes, field: ProtoField, type_: GoType) -> Any:
 
 def _float(data: bytes) -> int | float:
     number: float = struct.unpack("<d", data.ljust(8, b"\0")[:8])[0]
-    return int(number) if number == number and abs(number) < 1e21 and number.is_integer() else number
+    if number != number or abs(number) == float("inf"):
+        raise ProtobufError("json: unsupported value")
+    return jsontext.shortest(number)
 
 
 def _special(data: bytes, type_: GoType) -> Any:

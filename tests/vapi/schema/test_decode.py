@@ -250,6 +250,12 @@ def test_a_custom_resource_keeps_nulls_and_names_duplicates_first(schemas: Schem
     assert settle(complaints, found.yaml_lines, FOO, FieldValidation.WARN) == complaints
 
 
+def test_a_custom_resource_with_a_number_beyond_float64_is_refused(schemas: Schemas) -> None:
+    with pytest.raises(ApiError) as refused:
+        decode_custom_body(b'{"metadata":{"name":"x"},"spec":1e999999}', JSON, expected=FOO, schemas=schemas)
+    assert "cannot unmarshal number 1e999999 into Go value of type float64" in refused.value.message
+
+
 def test_a_custom_resource_of_another_version_is_refused(schemas: Schemas) -> None:
     body = b'{"apiVersion":"ex.io/v2","kind":"Foo","metadata":{"name":"x"}}'
     with pytest.raises(ApiError) as refused:
