@@ -200,9 +200,9 @@ class HostCluster:
             page = await self._send("GET", _path(gvr, namespace, query=query), accept=accept)
             metadata = page.get("metadata") or {}
             items = page.get("items") or []
-            for item in items:
-                # Items of a list carry no kind; what follows tells a partial object by it.
-                item["kind"] = "PartialObjectMetadata" if partial else item.get("kind", "")
+            for item in items:  # those of built-in lists carry neither
+                item.setdefault("kind", page["kind"].removesuffix("List"))
+                item.setdefault("apiVersion", page["apiVersion"])
             yield items, metadata.get("resourceVersion", "")
             if not metadata.get("continue"):
                 return
