@@ -56,7 +56,7 @@ async def running_plane(
     """
     clock = clock or SystemClock()
     schemas = schemas or load_schemas()
-    catalog = builtin_catalog()
+    catalog = builtin_catalog(schemas)
     feed = Feed(store, catalog.stored_kinds(), clock)
     await feed.start()
     fields = FieldOwnership(schemas)
