@@ -1,0 +1,10 @@
+"""control: what keeps objects as they should be: the controllers of a kube-controller-manager, in this process.
+
+One base, one file a controller. `workqueue` keeps keys, `informer` says which
+keys a change concerns and indexes the watch cache, `controller` is the loop,
+`controllers` the table of all of them and the manager that runs them.
+A controller reads the view, decides in pure functions (`deployment_rolling`,
+`replica_ranking`, `endpointslice_plan`, …) and writes through the registry, so
+it may be stopped anywhere and started again: nothing is kept but keys.
+`service_ip` is no controller but the registry's hook that gives Services their numbers.
+"""

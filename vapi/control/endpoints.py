@@ -6,7 +6,7 @@ Source: pkg/controller/endpoint.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 from vapi.cacher.entry import Change, ChangeType
@@ -24,6 +24,11 @@ MANAGED_BY_LABEL = "endpoints.kubernetes.io/managed-by"
 MANAGER = "endpoint-controller"
 OVER_CAPACITY = "endpoints.kubernetes.io/over-capacity"
 MOST = 1000
+
+PortKey = tuple[Any, ...] | None
+"""None: no port at all."""
+ByPort = dict[PortKey, dict[str, tuple[bool, Obj]]]
+"""Port → pod's uid → (ready, address)."""
 
 
 class EndpointsController(Controller[Name]):
@@ -63,14 +68,13 @@ class EndpointsController(Controller[Name]):
             return
         if entry.deleting or self._selectors.of(entry) is None:
             return
-        service = entry.obj()
-        found = []
+        builder = EndpointsBuilder(entry.obj())
         selector = self._selectors.of(entry)
         async for pod in sliced(self.client.entries(kinds.PODS, key[0])):
             if backends.selects(selector, pod.labels):
-                found.append(Backend(pod, self._pods.of(pod)))
-        self._sizes.note(key, len(found))
-        wanted = endpoints_of(service, found)
+                builder.add(Backend(pod, self._pods.of(pod)))
+        self._sizes.note(key, builder.count)
+        wanted = builder.build()
         if current is None:
             await self._create(key, wanted)
             return
@@ -106,33 +110,42 @@ def _ours(change: Change) -> Iterable[Name]:
     return ()
 
 
-def endpoints_of(service: Obj, found: Sequence[Backend]) -> Obj:
-    """The Endpoints of a Service, complete; pure."""
-    metadata, spec = service["metadata"], service["spec"]
-    not_ready_too = bool(spec.get("publishNotReadyAddresses"))
-    family = (spec.get("ipFamilies") or ["IPv4"])[0]
-    by_port: dict[tuple[Any, ...] | None, dict[str, tuple[bool, Obj]]] = {}
-    ports: dict[tuple[Any, ...] | None, Obj] = {}
-    for backend in found:
-        if not backends.belongs(backend.pod, with_terminating=not_ready_too):
-            continue
-        address = _address(service, backend, family)
+class EndpointsBuilder:
+    """The Endpoints of a Service out of its pods, one after the other; pure."""
+
+    def __init__(self, service: Obj) -> None:
+        self._service = service
+        spec = service["spec"]
+        self._not_ready_too = bool(spec.get("publishNotReadyAddresses"))
+        self._family = (spec.get("ipFamilies") or ["IPv4"])[0]
+        self._by_port: ByPort = {}
+        self._ports: dict[PortKey, Obj] = {}
+        self.count = 0
+
+    def add(self, backend: Backend) -> None:
+        self.count += 1
+        if not backends.belongs(backend.pod, with_terminating=self._not_ready_too):
+            return
+        address = _address(self._service, backend, self._family)
         if address is None:
-            continue
-        ready = not_ready_too or backend.pod.ready
-        for port in _ports(service, backend):
+            return
+        ready = self._not_ready_too or backend.pod.ready
+        for port in _ports(self._service, backend):
             key = backends.port_key(port) if port else None
-            ports[key] = port
-            by_port.setdefault(key, {})[backend.entry.uid] = (ready, address)
-    subsets, truncated = _truncated(_subsets(by_port, ports))
-    labels = {**(metadata.get("labels") or {}), MANAGED_BY_LABEL: MANAGER}
-    labels.pop(backends.HEADLESS_LABEL, None)
-    if backends.is_headless(service):
-        labels[backends.HEADLESS_LABEL] = ""
-    made: Obj = {"name": metadata["name"], "namespace": metadata["namespace"], "labels": labels}
-    if truncated:
-        made["annotations"] = {OVER_CAPACITY: "truncated"}
-    return {"apiVersion": "v1", "kind": "Endpoints", "metadata": made, "subsets": subsets}
+            self._ports[key] = port
+            self._by_port.setdefault(key, {})[backend.entry.uid] = (ready, address)
+
+    def build(self) -> Obj:
+        metadata = self._service["metadata"]
+        subsets, truncated = _truncated(_subsets(self._by_port, self._ports))
+        labels = {**(metadata.get("labels") or {}), MANAGED_BY_LABEL: MANAGER}
+        labels.pop(backends.HEADLESS_LABEL, None)
+        if backends.is_headless(self._service):
+            labels[backends.HEADLESS_LABEL] = ""
+        made: Obj = {"name": metadata["name"], "namespace": metadata["namespace"], "labels": labels}
+        if truncated:
+            made["annotations"] = {OVER_CAPACITY: "truncated"}
+        return {"apiVersion": "v1", "kind": "Endpoints", "metadata": made, "subsets": subsets}
 
 
 def _address(service: Obj, backend: Backend, family: str) -> Obj | None:
@@ -161,11 +174,9 @@ def _ports(service: Obj, backend: Backend) -> list[Obj]:
     return found
 
 
-def _subsets(
-    by_port: dict[tuple[Any, ...] | None, dict[str, tuple[bool, Obj]]], ports: dict[tuple[Any, ...] | None, Obj]
-) -> list[Obj]:
+def _subsets(by_port: ByPort, ports: dict[PortKey, Obj]) -> list[Obj]:
     """Ports with the same addresses share a subset, in an order that depends on nothing else."""
-    shared: dict[frozenset[str], list[tuple[Any, ...] | None]] = {}
+    shared: dict[frozenset[str], list[PortKey]] = {}
     for key, addresses in by_port.items():
         shared.setdefault(frozenset(addresses), []).append(key)
     subsets = []

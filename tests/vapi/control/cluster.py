@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Iterable
-from functools import lru_cache
+import random
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from functools import lru_cache, partial
 
 from storage.memory import MemoryStore
 from tests.vapi.control.clock import FakeClock
@@ -13,9 +14,12 @@ from vapi.cacher.entry import Change, ChangeType
 from vapi.clock import rfc3339
 from vapi.control import kinds
 from vapi.control.controllers import CONTROLLERS, ControllerManager, Settings
+from vapi.control.service_ip import ServiceAllocator
 from vapi.errors import ApiError
 from vapi.gvk import GVR, Obj
 from vapi.plane import ControlPlane, running_plane
+from vapi.registry.admission import Lookup
+from vapi.registry.allocator import Allocator
 from vapi.registry.client import Client
 from vapi.schema.schemas import Schemas, load_schemas
 
@@ -186,12 +190,17 @@ class Cluster:
         return [each["message"] for each in sorted(events, key=lambda each: each["metadata"]["name"].rsplit(".", 1)[1])]
 
 
+def service_allocators(lookup: Lookup, clock: FakeClock) -> Mapping[tuple[str, str], Allocator]:
+    return {("", "services"): ServiceAllocator(lookup, clock, pick=random.Random(1))}
+
+
 @contextlib.asynccontextmanager
 async def cluster(*names: str) -> AsyncIterator[Cluster]:
     """With the controllers of these names, all if there are none, and the namespace `default`."""
     clock = FakeClock()
     store = MemoryStore()
-    async with running_plane(store, clock=clock, schemas=schemas()) as plane:
+    allocators = partial(service_allocators, clock=clock)
+    async with running_plane(store, clock=clock, schemas=schemas(), allocators=allocators) as plane:
         made = Cluster(plane, clock, names or CONTROLLERS)
         await made.create(kinds.NAMESPACES, namespace("default"))
         made.start()

@@ -155,3 +155,16 @@ async def test_endpoints_by_hand_are_mirrored_unless_they_say_no() -> None:
         await it.client.update(kinds.ENDPOINTS, stored)
         await it.settle()
         assert it.objects(kinds.ENDPOINT_SLICES) == []
+
+
+async def test_a_service_has_its_numbers_when_it_is_created_and_gives_them_back() -> None:
+    async with cluster("endpoints-controller") as it:
+        plain = service(clusterIP=None, clusterIPs=None, ipFamilies=None, type="NodePort")
+        made = await it.create(kinds.SERVICES, plain)
+        address, port = made["spec"]["clusterIP"], made["spec"]["ports"][0]["nodePort"]
+        assert (await it.get(kinds.SERVICES, "web"))["spec"] == made["spec"]
+        await it.client.delete(kinds.SERVICES, "default", "web")
+        wanted = service(clusterIP=address, clusterIPs=[address], type="NodePort")
+        wanted["spec"]["ports"][0]["nodePort"] = port
+        again = await it.create(kinds.SERVICES, wanted)
+        assert again["spec"]["clusterIP"] == address
