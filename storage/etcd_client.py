@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import itertools
 import logging
 import re
 import ssl
@@ -251,7 +252,7 @@ class EtcdClient:
         """
         data = orjson.dumps(body)
         deadline = time.monotonic() + CALL_DEADLINE_S
-        while True:
+        for attempt in itertools.count(1):
             gateway = None
             try:
                 gateway = await self._connected()
@@ -264,9 +265,11 @@ class EtcdClient:
             except (_NotTaken, errors.StoreUnavailable) as error:
                 self.lost(gateway)
                 failure = error
-            if time.monotonic() > deadline:
+            # A member that hangs may use the time up by itself; the others are asked all the same.
+            if time.monotonic() > deadline and attempt >= len(self._config.endpoints):
                 raise errors.StoreUnavailable(f"etcd does not answer: {failure}") from failure
             await asyncio.sleep(RETRY_PAUSE_S)
+        raise AssertionError("unreachable")
 
     async def watch(self, create_request: Message) -> WatchStream:
         """A new watch; `fragment` is asked for. Raises StoreUnavailable."""
@@ -319,7 +322,7 @@ class EtcdClient:
     ) -> tuple[int, str, Message]:
         """gRPC code (0: fine), message, and the answer. Raises _NotTaken and _Unclear for broken links."""
         timeout = aiohttp.ClientTimeout(
-            total=None, connect=CONNECT_TIMEOUT_S, sock_connect=CONNECT_TIMEOUT_S, sock_read=answer_timeout_s
+            total=None, connect=CALL_DEADLINE_S, sock_connect=CONNECT_TIMEOUT_S, sock_read=answer_timeout_s
         )
         payload = io.BytesIO(data) if len(data) > LARGE_BODY_BYTES else data
         try:

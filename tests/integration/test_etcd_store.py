@@ -25,10 +25,10 @@ from tests.etcd_server import Member
 from tests.integration.link import Link
 from tests.storage.contract import Consumer, StoreContract, error_of, events_until, following
 
-pytestmark = [
-    pytest.mark.integration,
-    pytest.mark.skipif(etcd_server.find_etcd() is None, reason="no etcd binary: set ETCD_BIN or HOST_BIN"),
-]
+pytestmark = pytest.mark.integration
+
+if etcd_server.find_etcd() is None:
+    pytest.skip("no etcd binary: set ETCD_BIN or HOST_BIN", allow_module_level=True)
 
 _numbers = itertools.count()
 
