@@ -384,6 +384,7 @@ class Writes:
         if _gone(row, new):
             revision = await self._store.delete(entry.key, expected=entry.revision)
             await self._feed.wait_until(revision, SEEN_S)
+            await self._released(row, entry)
             return Written(make_entry(kind, entry.key, value, revision, stored), removed=True)
         self._feed.expect(value, stored)
         try:
@@ -427,6 +428,7 @@ class Writes:
                 if not caller.dry_run:
                     revision = await self._store.delete(entry.key, expected=entry.revision)
                     await self._feed.wait_until(revision, SEEN_S)
+                    await self._released(row, entry)
                     entry = make_entry(stored_kind(row), entry.key, entry.value, revision)
                 return Written(entry, removed=True)
 
@@ -435,6 +437,11 @@ class Writes:
     async def _allocate(self, caller: Caller, row: Resource, obj: Obj, old: Obj | None) -> Release | None:
         allocator = self.allocators.get((row.gvr.group, row.gvr.resource))
         return None if allocator is None else await allocator.allocate(caller, obj, old)
+
+    async def _released(self, row: Resource, entry: Entry) -> None:
+        allocator = self.allocators.get((row.gvr.group, row.gvr.resource))
+        if allocator is not None:
+            await allocator.released(entry.obj())
 
 
 def _metadata(obj: Obj) -> Obj:
