@@ -100,8 +100,8 @@ def raise_if_canceled(message: Message, since: Revision) -> None:
 async def check_readable(client: EtcdClient, keys: KeySpace, revision: Revision) -> None:
     """Raises Compacted if events after `revision` may be gone.
 
-    A watch from the compact revision itself is not refused by etcd, but a delete at it may be missing (before 3.4.35
-    and 3.5.17: etcd issue 19179); a read at the revision before is refused.
+    A watch from the compact revision itself is not refused by etcd, but a delete at it may be missing in releases we
+    accept (etcd issues 18089 and 19179); a read at the revision before it is refused by all.
     """
     if revision <= 0:
         revision = 1  # 0 would read now; nothing was ever written at 1
