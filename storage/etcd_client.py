@@ -68,7 +68,7 @@ MAX_MESSAGE_BYTES = 64 << 20
 
 OLDEST_VERSIONS = ((3, 4, 31), (3, 5, 13))
 """Before these a watch without events may never be told its progress (etcd PR 17566, 17567) and a watch may lose events
-after a compaction (PR 17612); before 3.5.8 progress also overtook events (issue 15220). Source: etcd's CHANGELOG-3.5."""
+after a compaction (PR 17612); before 3.5.8 progress also overtook events (issue 15220). Source: CHANGELOG-3.5."""
 
 _CODE_INVALID, _CODE_EXHAUSTED, _CODE_UNAUTHENTICATED, _CODE_OUT_OF_RANGE = 3, 8, 16, 11
 
