@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from functools import lru_cache, partial
 
 from storage.memory import MemoryStore
@@ -18,9 +18,8 @@ from vapi.control.service_ip import ServiceAllocator
 from vapi.errors import ApiError
 from vapi.gvk import GVR, Obj
 from vapi.plane import ControlPlane, running_plane
-from vapi.registry.admission import Lookup
+from vapi.registry.admission import AdmissionPlugin, Lookup
 from vapi.registry.allocator import Allocator
-from vapi.registry.client import Client
 from vapi.schema.schemas import Schemas, load_schemas
 
 ROOT_CA = "-----BEGIN CERTIFICATE-----\nroot\n-----END CERTIFICATE-----\n"
@@ -31,14 +30,18 @@ def schemas() -> Schemas:
     return load_schemas()
 
 
+Plugins = Sequence[AdmissionPlugin]
+
+
 class Kubelet:
     """Binds every pod to a node, says it runs and is ready, and ends it when it is deleted.
 
     `ready(pod)` decides what becomes ready; `hold` keeps deleted pods terminating.
     """
 
-    def __init__(self, client: Client, clock: FakeClock) -> None:
-        self._client = client
+    def __init__(self, plane: ControlPlane, clock: FakeClock) -> None:
+        self._registry = plane.registry
+        self._client = client = plane.client("kubelet")
         self._clock = clock
         self._keys: dict[tuple[str, str], None] = {}
         self.ready: Callable[[Obj], bool] = lambda _pod: True
@@ -66,6 +69,15 @@ class Kubelet:
                 with contextlib.suppress(ApiError):
                     await self._look(entry.obj())
 
+    async def _bind(self, namespace: str, name: str) -> Obj:
+        def bound(pod: Obj) -> Obj:
+            pod["spec"]["nodeName"] = "node-1"
+            return pod
+
+        row = self._client.row(kinds.PODS)
+        written = await self._registry.change(self._client.caller(), row, namespace, name, bound, subresource="binding")
+        return written.entry.obj()
+
     async def _look(self, pod: Obj) -> None:
         metadata = pod["metadata"]
         if "deletionTimestamp" in metadata:
@@ -73,8 +85,7 @@ class Kubelet:
                 await self._client.delete(kinds.PODS, metadata["namespace"], metadata["name"], grace_period_s=0)
             return
         if not pod["spec"].get("nodeName"):
-            pod["spec"]["nodeName"] = "node-1"
-            pod = await self._client.update(kinds.PODS, pod)
+            pod = await self._bind(metadata["namespace"], metadata["name"])
         status = pod.setdefault("status", {})
         ready = "True" if self.ready(pod) else "False"
         known = next((c for c in status.get("conditions") or () if c["type"] == "Ready"), None)
@@ -108,7 +119,7 @@ class Cluster:
         self.plane = plane
         self.clock = clock
         self.client = plane.client("test")
-        self.kubelet = Kubelet(plane.client("kubelet"), clock)
+        self.kubelet = Kubelet(plane, clock)
         self._names = tuple(names)
         self._manager: ControllerManager | None = None
         self._task: asyncio.Task[None] | None = None
@@ -195,12 +206,14 @@ def service_allocators(lookup: Lookup, clock: FakeClock) -> Mapping[tuple[str, s
 
 
 @contextlib.asynccontextmanager
-async def cluster(*names: str) -> AsyncIterator[Cluster]:
+async def cluster(*names: str, plugins: Plugins = ()) -> AsyncIterator[Cluster]:
     """With the controllers of these names, all if there are none, and the namespace `default`."""
     clock = FakeClock()
     store = MemoryStore()
     allocators = partial(service_allocators, clock=clock)
-    async with running_plane(store, clock=clock, schemas=schemas(), allocators=allocators) as plane:
+    async with running_plane(
+        store, clock=clock, schemas=schemas(), allocators=allocators, plugins=lambda _: plugins
+    ) as plane:
         made = Cluster(plane, clock, names or CONTROLLERS)
         await made.create(kinds.NAMESPACES, namespace("default"))
         made.start()

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
-
 from tests.vapi.control.cluster import Cluster, cluster
+from vapi import errors
 from vapi.control import kinds
 from vapi.gvk import GVR, Obj
+from vapi.registry.admission import AdmissionPlugin, AdmissionRequest, Operation
 
 RS = "replicaset-controller"
 RC = "replicationcontroller-controller"
@@ -96,17 +96,45 @@ async def test_a_matching_pod_of_nobody_is_adopted_and_one_that_stops_matching_r
         assert len(it.objects(kinds.PODS)) == 4
 
 
-async def test_pods_that_are_refused_make_a_condition_and_one_try_at_first() -> None:
-    async with cluster(RS) as it:
-        await it.create(kinds.REPLICA_SETS, replica_set(template={"metadata": {"labels": {"app": "web"}}, "spec": {}}))
+class Quota:
+    """Refuses further pods, as long as it is tight."""
+
+    def __init__(self) -> None:
+        self.tight = True
+        self.asked = 0
+
+    def validate(self, _request: AdmissionRequest) -> None:
+        self.asked += 1
+        if self.tight:
+            raise errors.forbidden(
+                kinds.PODS, "", "exceeded quota: q, requested: pods=1, used: pods=0, limited: pods=0"
+            )
+
+
+async def test_pods_that_are_refused_make_a_condition_and_are_tried_one_at_a_time() -> None:
+    quota = Quota()
+    pods = frozenset({("", "pods")})
+    plugin = AdmissionPlugin("Quota", frozenset({Operation.CREATE}), pods, validate=quota.validate)
+    async with cluster(RS, plugins=[plugin]) as it:
+        await it.create(kinds.REPLICA_SETS, replica_set(replicas=50))
         await it.settle()
-        if it.objects(kinds.PODS):
-            pytest.skip("validation does not refuse a pod without containers yet")
+        assert quota.asked < 15
         status = (await it.get(kinds.REPLICA_SETS, "web"))["status"]
         (condition,) = status["conditions"]
-        assert (condition["type"], condition["reason"]) == ("ReplicaFailure", "FailedCreate")
-        assert "spec.containers" in condition["message"]
-        assert it.messages("FailedCreate")[0].startswith("Error creating: Pod ")
+        assert (condition["type"], condition["status"], condition["reason"]) == (
+            "ReplicaFailure",
+            "True",
+            "FailedCreate",
+        )
+        refusal = "pods is forbidden: exceeded quota: q, requested: pods=1, used: pods=0, limited: pods=0"
+        assert condition["message"] == refusal
+        (message,) = set(it.messages("FailedCreate"))
+        assert message == f"Error creating: {refusal}"
+        quota.tight = False
+        await it.advance(60)
+        status = (await it.get(kinds.REPLICA_SETS, "web"))["status"]
+        assert status["replicas"] == 50
+        assert "conditions" not in status
 
 
 async def test_a_replication_controller_does_the_same() -> None:
