@@ -1,8 +1,9 @@
 """Strategies: the special rules of kinds, by group and plural; a kind without an entry follows the general rules.
 
-A module here exports pure hooks for one group; `STRATEGIES` names them. The
-defaults of the schema room are put in by `builtin_catalog`, so that an entry
-says `default` only where it wants something else instead.
+A module here exports pure hooks for one group and a `STRATEGIES` of its own, by
+plural. The defaults of the schema room are put in by `builtin_catalog`, so that
+an entry says `default` only where it wants something else instead. Source of the
+rules and their words: Kubernetes 1.37.1, pkg/registry/*/strategy.go and pkg/apis/*/validation.
 """
 
 from __future__ import annotations
@@ -10,9 +11,32 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from vapi.gvk import GVK
+from vapi.resources.strategies import (
+    apiregistration,
+    apps,
+    batch,
+    certificates,
+    coordination,
+    core,
+    networking,
+    rbac,
+)
 from vapi.resources.strategy import Strategy
 
-STRATEGIES: Mapping[tuple[str, str], Strategy] = {}
+_BY_GROUP: Mapping[str, Mapping[str, Strategy]] = {
+    "": core.STRATEGIES,
+    "apiregistration.k8s.io": apiregistration.STRATEGIES,
+    "apps": apps.STRATEGIES,
+    "batch": batch.STRATEGIES,
+    "certificates.k8s.io": certificates.STRATEGIES,
+    "coordination.k8s.io": coordination.STRATEGIES,
+    "networking.k8s.io": networking.STRATEGIES,
+    "rbac.authorization.k8s.io": rbac.STRATEGIES,
+}
+
+STRATEGIES: Mapping[tuple[str, str], Strategy] = {
+    (group, plural): strategy for group, rows in _BY_GROUP.items() for plural, strategy in rows.items()
+}
 
 _GENERAL = Strategy()
 

@@ -93,7 +93,8 @@ def job(obj: Obj) -> None:
     )
     labels = template.get("metadata", {}).get("labels")
     if labels:
-        child(obj, "metadata").setdefault("labels", dict(labels))
+        # the same map, as in Go: what the strategy adds to the one is in the other
+        child(obj, "metadata").setdefault("labels", labels)
     failure_policy(spec)
     obj.setdefault("status", {})
 
