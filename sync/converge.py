@@ -266,6 +266,19 @@ async def _note_answer(engine: Engine, work: Work, desired: Obj, answer: Obj) ->
         )
 
 
+def keys_from_host(virtual: Obj, live: Obj, patterns: md.KeyPatterns) -> Obj:
+    """metadata of a merge patch of the virtual object: the labels and annotations that the host owns; {} if all fit."""
+    changes: Obj = {}
+    for kind, owned in (("labels", patterns.labels), ("annotations", patterns.annotations)):
+        here = virtual["metadata"].get(kind) or {}
+        there = {k: v for k, v in (live["metadata"].get(kind) or {}).items() if md.owned_by_host(k, owned)}
+        change: dict[str, str | None] = {k: v for k, v in there.items() if here.get(k) != v}
+        change |= {k: None for k in here if k not in there and md.owned_by_host(k, owned)}
+        if change:
+            changes[kind] = change
+    return changes
+
+
 # --- what comes back ----------------------------------------------------------------------------------
 
 
@@ -278,6 +291,17 @@ async def observe_status(engine: Engine, work: Work) -> None:
     virtual = work.obj
     if work.row.marks:
         virtual = await _bound(engine, work, virtual, live)
+    keys = keys_from_host(virtual, live, engine.context.from_host)
+    if keys:
+        work.look_again = True
+        with engine.racing():
+            virtual = await engine.virtual.patch(
+                work.row.resource,
+                work.identity.namespace,
+                work.identity.name,
+                {"metadata": {"uid": virtual["metadata"]["uid"], **keys}},
+                content_type=PatchType.MERGE,
+            )
     status = work.row.status(virtual, live)
     annotations = virtual["metadata"].get("annotations") or {}
     changed: Obj = {}

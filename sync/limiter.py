@@ -17,6 +17,8 @@ BURST_S = 0.25
 RECOVERY_PER_S = 0.05
 MIN_RATE = 1.0
 MAX_HOLD_S = 60.0
+UNREACHABLE_HOLD_S = (0.5, 5.0)
+"""After no answer, doubling: an outage costs a few requests a second, and sync resumes within seconds of the host."""
 
 
 class Limiter:
@@ -28,7 +30,8 @@ class Limiter:
         self._clock = clock
         self._at = clock.monotonic()
         self._tokens = self._capacity
-        self._held_until = 0.0
+        self._held_until = float("-inf")
+        self._unanswered_hold_s = 0.0
         self._waiting: list[tuple[int, int, asyncio.Future[None]]] = []
         self._sequence = itertools.count()
         self._timer: asyncio.TimerHandle | None = None
@@ -54,6 +57,16 @@ class Limiter:
         self._rate = max(self._rate / 2, min(MIN_RATE, self._full))
         hold_s = min(max(retry_after_s, 0.0), MAX_HOLD_S)
         self._held_until = max(self._held_until, self._clock.monotonic() + hold_s)
+
+    def unanswered(self) -> None:
+        """The host did not answer: hold everything back for a while, longer each time."""
+        now = self._clock.monotonic()
+        if now < self._held_until:
+            return  # others that were under way with the first
+        shortest, longest = UNREACHABLE_HOLD_S
+        recent = now - self._held_until <= longest
+        self._unanswered_hold_s = min(longest, self._unanswered_hold_s * 2) if recent else shortest
+        self._held_until = now + self._unanswered_hold_s
 
     def tick(self) -> None:
         """Let go who may. The timer calls it; so may who moves a clock."""

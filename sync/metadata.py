@@ -71,14 +71,15 @@ class KeyPatterns:
     annotations: tuple[str, ...] = ()
 
 
-def _matches(key: str, patterns: Iterable[str]) -> bool:
-    return any(fnmatchcase(key, pattern) for pattern in patterns)
+def owned_by_host(key: str, patterns: Iterable[str]) -> bool:
+    """Never a key of ours, whatever the patterns say."""
+    return any(fnmatchcase(key, pattern) for pattern in patterns) and not reserved(key)
 
 
 def tenant_labels(virtual: Obj, from_host: KeyPatterns) -> dict[str, str]:
     """The labels that go out."""
     labels: Mapping[str, str] = virtual["metadata"].get("labels") or {}
-    return {k: v for k, v in labels.items() if not reserved(k) and not _matches(k, from_host.labels)}
+    return {k: v for k, v in labels.items() if not reserved(k) and not owned_by_host(k, from_host.labels)}
 
 
 def tenant_annotations(virtual: Obj, from_host: KeyPatterns) -> dict[str, str]:
@@ -87,7 +88,7 @@ def tenant_annotations(virtual: Obj, from_host: KeyPatterns) -> dict[str, str]:
     return {
         k: v
         for k, v in annotations.items()
-        if not reserved(k) and k not in NEVER_SENT and not _matches(k, from_host.annotations)
+        if not reserved(k) and k not in NEVER_SENT and not owned_by_host(k, from_host.annotations)
     }
 
 

@@ -157,9 +157,10 @@ class Engine:
 
     def in_tenant_terms(self, message: str, identity: Identity) -> str:
         """Host names replaced: an event must not tell what the tenant cannot know."""
-        return message.replace(identity.host_name, identity.name).replace(
-            self.context.host_namespace, identity.namespace
-        )
+        text = message.replace(identity.host_name, identity.name)
+        for around in ('"{}"', "namespace {}", "{}/"):
+            text = text.replace(around.format(self.context.host_namespace), around.format(identity.namespace))
+        return text
 
     @contextmanager
     def racing(self) -> Iterator[None]:

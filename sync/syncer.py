@@ -53,8 +53,8 @@ WORKERS = 64
 PRIORITIES = 4
 BASE_DELAY_S = 0.01
 MAX_DELAY_S = 30.0
-UNREACHABLE_MAX_DELAY_S = 5.0
-"""So that sync resumes within seconds of the host."""
+UNREACHABLE_AGAIN_S = 0.5
+"""The limiter holds the requests back for longer, and all together."""
 PERMANENT_AGAIN_S = 300.0
 REFUSED_AGAIN_S = 30.0
 """After a 403: a quota or a right may be given."""
@@ -267,7 +267,8 @@ class Syncer:
             if resource == SERVICES:
                 tables.held[key] = entry.uid
                 self._service_changed(entry)
-            self.queue.add(key, 0 if entry.deleting else priority)
+            going = entry.deleting or self._engine.virtual.cached(*key) is None
+            self.queue.add(key, 0 if going else priority)
 
         return changed
 
@@ -408,8 +409,8 @@ class Syncer:
         """
         priority = self._priority(key)
         if isinstance(error, Unreachable):
-            delay_s = min(self.queue.failures(key) + 1.0, UNREACHABLE_MAX_DELAY_S)
-            self.queue.add_after(key, delay_s, priority)
+            self._engine.limiter.unanswered()
+            self.queue.add_after(key, UNREACHABLE_AGAIN_S, priority)
             return
         if error.code == 429:
             self._engine.limiter.refused(error.retry_after_s)

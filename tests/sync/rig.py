@@ -81,6 +81,7 @@ class Rig:
         while quiet < QUIET_TURNS:
             await asyncio.sleep(0)
             self.syncer.queue.tick()
+            self.syncer.limiter.tick()
             quiet = quiet + 1 if self.syncer.queue.idle else 0
 
     async def advance(self, seconds: float) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sync import metadata as md
+from sync.names import namespace_label
 from sync.plan import HOST_POD_GONE
 from tests.planes import CONFIGMAPS, NAMESPACES, PODS, SECRETS, configmap, pod
 from tests.sync.rig import HOST_NAMESPACE, rig
@@ -194,7 +195,6 @@ async def test_labels_of_the_namespace_are_on_its_pods_and_follow_it() -> None:
         changed["metadata"].setdefault("labels", {})["tier"] = "gold"
         await r.virtual.update(NAMESPACES, changed)
         await r.settle()
-        from sync.names import namespace_label
 
         assert r.the_twin(PODS, "web")["metadata"]["labels"][namespace_label("tier")] == "gold"
 
@@ -273,3 +273,29 @@ async def test_a_name_reused_with_a_new_uid_gets_a_new_twin() -> None:
         second = r.the_twin(PODS, "web")
         assert second["metadata"]["uid"] != first
         assert second["metadata"]["annotations"][md.OBJECT_UID] == r.the(PODS, "web")["metadata"]["uid"]
+
+
+async def test_keys_that_the_host_owns_come_back_and_those_of_the_tenant_do_not() -> None:
+    async with rig() as r:
+        assert r.syncer is not None
+        r.syncer.use(from_host=md.KeyPatterns(labels=("host.io/*",)))
+        await r.virtual.create(PODS, pod("web", **{"host.io/gone": "1"}))
+        await r.settle()
+        there = r.the_twin(PODS, "web")
+        there["metadata"]["labels"] |= {"host.io/zone": "a", "other": "1"}
+        await r.admin.update(PODS, there)
+        await r.settle()
+        assert r.the(PODS, "web")["metadata"]["labels"] == {"host.io/zone": "a"}
+        assert "host.io/gone" not in r.the_twin(PODS, "web")["metadata"]["labels"]
+
+
+async def test_a_pod_that_cannot_be_had_on_a_shared_host_is_refused_by_name() -> None:
+    async with rig() as r:
+        refused = pod("web")
+        certificate = {"signerName": "a.io/b", "keyType": "ED25519", "credentialBundlePath": "c"}
+        refused["spec"]["volumes"] = [{"name": "v", "projected": {"sources": [{"podCertificate": certificate}]}}]
+        await r.virtual.create(PODS, refused)
+        await r.settle()
+        assert r.host_names(PODS) == []
+        assert [(name, reason) for name, reason, _ in r.events] == [("web", "SyncError")]
+        assert "podCertificate is not supported" in r.events[0][2]
