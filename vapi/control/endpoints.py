@@ -85,7 +85,8 @@ class EndpointsController(Controller[Name]):
         annotations.pop(OVER_CAPACITY, None)
         annotations.update(wanted["metadata"].get("annotations") or {})
         endpoints["metadata"].update(labels=wanted["metadata"]["labels"], annotations=annotations)
-        endpoints["subsets"] = wanted["subsets"]
+        endpoints.pop("subsets", None)
+        endpoints.update({key: wanted[key] for key in ("subsets",) if key in wanted})
         self.written(key, kinds.ENDPOINTS, await self.client.update(kinds.ENDPOINTS, endpoints))
 
     async def _create(self, key: Name, wanted: Obj) -> None:
@@ -145,7 +146,10 @@ class EndpointsBuilder:
         made: Obj = {"name": metadata["name"], "namespace": metadata["namespace"], "labels": labels}
         if truncated:
             made["annotations"] = {OVER_CAPACITY: "truncated"}
-        return {"apiVersion": "v1", "kind": "Endpoints", "metadata": made, "subsets": subsets}
+        endpoints: Obj = {"apiVersion": "v1", "kind": "Endpoints", "metadata": made}
+        if subsets:
+            endpoints["subsets"] = subsets
+        return endpoints
 
 
 def _address(service: Obj, backend: Backend, family: str) -> Obj | None:
@@ -216,7 +220,7 @@ def _truncated(subsets: list[Obj]) -> tuple[list[Obj], bool]:
 def _same(endpoints: Obj, wanted: Obj) -> bool:
     metadata, other = endpoints["metadata"], wanted["metadata"]
     return (
-        (endpoints.get("subsets") or []) == wanted["subsets"]
+        (endpoints.get("subsets") or []) == wanted.get("subsets", [])
         and metadata.get("labels") == other["labels"]
         and (metadata.get("annotations") or {}).get(OVER_CAPACITY)
         == (other.get("annotations") or {}).get(OVER_CAPACITY)
