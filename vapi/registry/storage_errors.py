@@ -23,6 +23,10 @@ def translate(error: storage.StorageError, gvr: GVR, name: str) -> ApiError:
             return errors.expired("The resourceVersion for the provided list is too old.")
         case storage.OutcomeUnknown():
             return errors.timeout("the store did not answer: the write may or may not have been committed")
+        case storage.FeedBehind():
+            return errors.timeout("the store's change feed did not catch up in time", retry_after_s=1)
+        case storage.ValueTooLarge():
+            return errors.ApiError(413, "RequestEntityTooLarge", f"Request entity too large: {error}")
         case storage.StoreUnavailable() | storage.StoreClosed():
             return errors.service_unavailable("the store is unavailable, try again", retry_after_s=1)
         case _:
