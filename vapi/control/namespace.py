@@ -16,7 +16,7 @@ from functools import partial
 from vapi.cacher.entry import Change, Entry
 from vapi.clock import rfc3339
 from vapi.control import kinds
-from vapi.control.controller import Context, Controller, Sources, all_at_once
+from vapi.control.controller import Context, Controller, Sizes, Sources, all_at_once
 from vapi.control.informer import sliced
 from vapi.errors import ApiError
 from vapi.gvk import GVR, Obj
@@ -44,10 +44,14 @@ class NamespaceController(Controller[str]):
         super().__init__(context)
         self._resources = namespaced_resources(context.client.catalog)
         self._terminating: set[str] = set()
+        self._sizes: Sizes[str] = Sizes()
 
     def sources(self) -> Sources[str]:
         content = dict.fromkeys(self._resources, self._content_changed)
         return {kinds.NAMESPACES: self._namespace_changed, **content}
+
+    def delay_s(self, key: str) -> float:
+        return self._sizes.delay_s(key)
 
     def all_keys(self) -> Iterable[str]:
         return [entry.name for entry in self.client.entries(kinds.NAMESPACES) if self._note(entry)]
@@ -71,6 +75,7 @@ class NamespaceController(Controller[str]):
             if error.code != 404:
                 raise
             self._terminating.discard(key)
+            self._sizes.note(key, 0)
             return
         if "deletionTimestamp" not in namespace["metadata"]:
             self._terminating.discard(key)
@@ -81,6 +86,7 @@ class NamespaceController(Controller[str]):
                 await self.client.delete(kinds.NAMESPACES, "", key, uid=namespace["metadata"]["uid"])
             return
         content = await self._empty(key)
+        self._sizes.note(key, content.remaining.total())
         namespace = await self._report(namespace, content)
         if content.refused:
             raise content.refused[0]

@@ -9,6 +9,7 @@ import pytest
 from tests.vapi.control.cluster import Cluster, cluster
 from vapi.control import kinds
 from vapi.gvk import Obj
+from vapi.resources.resource import Propagation
 
 WORKLOADS = ("replicaset-controller", "deployment-controller", "garbage-collector-controller")
 
@@ -212,3 +213,51 @@ async def test_controllers_that_stop_anywhere_in_a_rollout_go_on_without_duplica
         assert sizes(it) == {"nginx:1": 0, "nginx:2": 6}
         names = [each["metadata"]["name"] for each in it.objects(kinds.REPLICA_SETS)]
         assert len(names) == 2
+
+
+async def test_a_taken_name_makes_another_hash() -> None:
+    async with cluster(*WORKLOADS) as it:
+        await it.create(kinds.DEPLOYMENTS, deployment())
+        await it.settle()
+        (first,) = it.objects(kinds.REPLICA_SETS)
+        await it.client.delete(kinds.DEPLOYMENTS, "default", "web")
+        await it.settle()
+        metadata = {"name": first["metadata"]["name"], "namespace": "default"}
+        spec = {**first["spec"], "replicas": 0, "selector": {"matchLabels": {"other": "x"}}}
+        spec["template"]["metadata"]["labels"] = {"other": "x"}
+        await it.create(kinds.REPLICA_SETS, {**first, "metadata": metadata, "spec": spec, "status": {}})
+        await it.create(kinds.DEPLOYMENTS, deployment())
+        await it.settle()
+        web = await it.get(kinds.DEPLOYMENTS, "web")
+        assert web["status"]["collisionCount"] == 1
+        assert web["status"]["availableReplicas"] == 3
+        assert len(it.objects(kinds.REPLICA_SETS)) == 2
+
+
+async def test_a_deleted_deployment_leaves_its_pods_to_the_next_one_when_orphaned() -> None:
+    async with cluster(*WORKLOADS) as it:
+        await it.create(kinds.DEPLOYMENTS, deployment())
+        await it.settle()
+        before = {pod["metadata"]["uid"] for pod in it.objects(kinds.PODS)}
+        await it.client.delete(kinds.DEPLOYMENTS, "default", "web", propagation=Propagation.ORPHAN)
+        await it.settle()
+        assert "ownerReferences" not in it.objects(kinds.REPLICA_SETS)[0]["metadata"]
+        await it.create(kinds.DEPLOYMENTS, deployment())
+        await it.settle()
+        assert {pod["metadata"]["uid"] for pod in it.objects(kinds.PODS)} == before
+        assert len(it.objects(kinds.REPLICA_SETS)) == 1
+
+
+async def test_scaling_amid_a_stuck_rollout_is_proportional() -> None:
+    async with cluster(*WORKLOADS) as it:
+        await it.create(kinds.DEPLOYMENTS, deployment(replicas=10))
+        await it.settle()
+        it.kubelet.ready = lambda pod: pod["spec"]["containers"][0]["image"] != "broken"
+        await set_image(it, "broken")
+        await it.settle()
+        assert sizes(it) == {"nginx:1": 8, "broken": 5}
+        await edit(it, replicas=20)
+        await it.settle()
+        found = sizes(it)
+        assert found["nginx:1"] + found["broken"] == 25
+        assert found["nginx:1"] > found["broken"] > 5
