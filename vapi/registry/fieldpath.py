@@ -223,38 +223,6 @@ def _difference_node(left: FieldSet, right: FieldSet) -> FieldSet | None:
     return {} if len(rest) == 1 and SELF in rest else rest
 
 
-def taken(left: FieldSet, right: FieldSet) -> FieldSet:
-    """As `difference`, but where `right` has a leaf nothing below it stays either.
-
-    Of two sets under one schema that is the same; `left` may have been written
-    when the field was still granular.
-    """
-    rest = left
-    for element, theirs in right.items():
-        ours = rest.get(element)
-        if ours is None:
-            continue
-        kept = _taken_node(ours, theirs) if theirs else None
-        if kept is ours:
-            continue
-        if rest is left:
-            rest = dict(left)
-        if kept is None:
-            del rest[element]
-        else:
-            rest[element] = kept
-    return rest
-
-
-def _taken_node(left: FieldSet, right: FieldSet) -> FieldSet | None:
-    if not left:
-        return None if SELF in right else left
-    rest = taken(left, right)  # a `.` in both goes like any leaf
-    if not rest:
-        return None
-    return {} if len(rest) == 1 and SELF in rest else rest
-
-
 def without(left: FieldSet, right: FieldSet) -> FieldSet:
     """`left` without the members of `right` and everything below them. Source: Set.RecursiveDifference."""
     rest = left

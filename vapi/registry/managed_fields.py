@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple, TypeAlias
 
 from vapi.gvk import Obj
-from vapi.registry import fieldpath, typed
+from vapi.registry import fieldpath, typed, typed_merge
 from vapi.registry.fieldpath import FieldSet
 from vapi.schema.types import SchemaType
 
@@ -214,15 +214,18 @@ def track_update(
             difference = versioned(versions, entry.api_version, base, new, ignored=ignored, convert=convert)
             if difference is None:
                 continue
-            fields = fieldpath.taken(fieldpath.taken(entry.fields, difference[0]), difference[1])
+            before = entry.fields
+            if not schema.name and entry.api_version == api_version:
+                before = typed_merge.reconcile(typed.root(schema), before)  # a CRD's schema may have changed since
+            fields = fieldpath.difference(fieldpath.difference(before, difference[0]), difference[1])
             if not fields:
                 del managers[key]
             elif fields is not entry.fields:
                 managers[key] = Entry(entry.api_version, entry.time, fields)
     if changed:
         key = key_of(manager, UPDATE, api_version, subresource)
-        before = managers.get(key)
-        fields = fieldpath.union(before.fields, changed) if before else changed
+        own = managers.get(key)
+        fields = fieldpath.union(own.fields, changed) if own else changed
         managers[key] = Entry(api_version, now, fields)
     return encode(_capped(managers))
 

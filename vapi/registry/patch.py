@@ -106,9 +106,15 @@ def apply_patch(live: Obj, patch: Patch, schema: SchemaType) -> Patched:
         raise errors.bad_request("error decoding patch: exceeded max depth") from None
 
 
-def invalid_result(patched: Any, why: str) -> ApiError:
-    """422 for what a JSON or merge patch made and the kind's decoder refused, worded as upstream."""
-    text = encoding.dumps(patched).decode()
+def invalid_result(patched: Any, why: str, patch: Patch | None = None) -> ApiError:
+    """422 for a patched object that the kind's decoder refused, worded as upstream.
+
+    It shows the object, key by key as that was encoded, but for a strategic merge `patch` the patch as Go prints it.
+    """
+    if patch is not None and patch.type is PatchType.STRATEGIC:
+        text = gotext.text(patch.value)
+    else:
+        text = encoding.dumps(patched).decode()
     return errors.invalid(GVK("", "", ""), "", [errors.field_invalid("patch", text, why)])
 
 

@@ -253,8 +253,12 @@ def _merge_ordered_lists(merged: Obj, patch: Obj, schema: SchemaType | None) -> 
         field = _field(schema, key)
         merge_key = field.patch_merge_key if field is not None else ""
         _check_order(sent or [], order, merge_key)
+        before = live or []
         if key in merged and key in patch:
-            both = _merge_list(live or [], sent or [], field) if _strategy(field) == MERGE else sent or []
+            both = sent or []
+            if _strategy(field) == MERGE:
+                both = _merge_list(before, both, field)
+                before = _order_left_behind(before, sent or [], merge_key)
         elif key in merged:
             both = live or []
         elif key in patch:
@@ -262,9 +266,36 @@ def _merge_ordered_lists(merged: Obj, patch: Obj, schema: SchemaType | None) -> 
         else:
             continue
         _element_type(live or [], sent or [])
-        merged[key] = _ordered(both, order, live or [], merge_key)
+        merged[key] = _ordered(both, order, before, merge_key)
         done.add(key)
     return done
+
+
+def _order_left_behind(live: list[Any], patch: list[Any], key: str) -> list[Any]:
+    """The live order as upstream sees it after the merge, which works in the live list's own memory.
+
+    A deleted item leaves its place to those behind it, and new items go into
+    the places so freed: a live-only item may then stand before a new one
+    (recorded from a real server; only when one patch deletes and adds).
+    """
+    if not key:
+        return live
+    slots, length = list(live), len(live)
+    for item in patch:
+        if item.get(PATCH) == DELETE:
+            while (index := _find(slots[:length], item[key], key)) >= 0:
+                slots[index : length - 1] = slots[index + 1 : length]
+                length -= 1
+        elif PATCH in item:
+            return slots  # a replace: what is new goes elsewhere
+    for item in patch:
+        if PATCH in item or _find(slots[:length], item[key], key) >= 0:
+            continue
+        if length == len(slots):
+            break  # no room left: upstream moves to new memory
+        slots[length] = item
+        length += 1
+    return slots
 
 
 def _check_order(patch: list[Any], order: list[Any], key: str) -> None:
