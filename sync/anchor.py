@@ -11,7 +11,7 @@ import logging
 
 from sync import metadata as md
 from sync import names
-from sync.cluster import Cluster, ClusterError
+from sync.cluster import Cluster, ClusterError, PatchType
 from sync.translator import CONFIGMAPS, NAMESPACES
 from vapi.gvk import GVR, Obj
 
@@ -22,7 +22,7 @@ SERVICEACCOUNTS = GVR("", "v1", "serviceaccounts")
 
 
 class AnchorMismatch(Exception):
-    """The host objects belong to another store; the message says what to do."""
+    """The host objects belong to another store, or the anchor was deleted; the message says what to do."""
 
 
 async def ensure_anchor(host: Cluster, *, cluster: str, host_namespace: str, store_id: str) -> str:
@@ -42,6 +42,10 @@ async def ensure_anchor(host: Cluster, *, cluster: str, host_namespace: str, sto
             f"If that one is gone for good, delete the ConfigMap; the host then deletes what it owns."
         )
     uid: str = anchor["metadata"]["uid"]
+    labels = {md.MANAGED_BY: cluster}
+    if not labels.items() <= (anchor["metadata"].get("labels") or {}).items():
+        patch = {"metadata": {"uid": uid, "labels": labels}}
+        await host.patch(CONFIGMAPS, host_namespace, name, patch, content_type=PatchType.MERGE)
     return uid
 
 
@@ -52,6 +56,7 @@ async def _create(host: Cluster, name: str, cluster: str, host_namespace: str, s
         "metadata": {
             "name": name,
             "namespace": host_namespace,
+            "labels": {md.MANAGED_BY: cluster},  # so that the syncer's informer knows when it goes
             "annotations": {"vapi.dev/anchor": "owns all objects of this virtual cluster: deleting it deletes them"},
         },
         "data": {STORE_ID: store_id, "name": cluster},

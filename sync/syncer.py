@@ -65,7 +65,11 @@ _ON_DEMAND = frozenset({CONFIGMAPS, SECRETS})
 
 
 class Syncer:
-    """`run` works until cancelled. Raises AnchorMismatch when the host belongs to another store."""
+    """`run` works until cancelled.
+
+    Raises AnchorMismatch when the host's objects belong to another store, or when the anchor is deleted: the virtual
+    cluster is being removed from the host, and what we made now would be collected at once.
+    """
 
     def __init__(
         self,
@@ -170,6 +174,15 @@ class Syncer:
     # --- run ----------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
+        try:
+            await self._run()
+        except BaseExceptionGroup as group:
+            found = _first(group, anchor.AnchorMismatch)
+            if found is None:
+                raise
+            raise found from None
+
+    async def _run(self) -> None:
         try:
             await self._find_anchor()
             async with asyncio.TaskGroup() as group:
@@ -317,6 +330,7 @@ class Syncer:
 
     async def _look(self, key: Key) -> None:
         """One look, and what follows from how it ended."""
+        self._check_anchor()
         work: Work | None = None
         try:
             work = self._begin_work(key)
@@ -343,6 +357,19 @@ class Syncer:
         self.queue.forget(key)
         for waiter in self._engine.tables.arrived(key):
             self.touch(waiter)
+
+    def _check_anchor(self) -> None:
+        """Raises AnchorMismatch once the watch has told that it is gone."""
+        informer = self._engine.informers.get(CONFIGMAPS)
+        if informer is None:
+            return
+        name = names.anchor_name(self._engine.context.cluster)
+        found = informer.get(name)
+        if found is None or found.deleting or found.uid != self._engine.context.anchor_uid:
+            raise anchor.AnchorMismatch(
+                f"ConfigMap {self._engine.context.host_namespace}/{name} has been deleted: the virtual cluster "
+                f"{self._engine.context.cluster!r} is being removed from the host; sync stops"
+            )
 
     def _begin_work(self, key: Key) -> Work | None:
         """Both sides as they are known; None when nothing changed since the last look."""
@@ -433,3 +460,11 @@ class Syncer:
     def _tell(self, work: Work | None, message: str) -> None:
         if work is not None:
             self._engine.tell(work, SYNC_ERROR, message)
+
+
+def _first(group: BaseExceptionGroup[BaseException], kind: type[Exception]) -> Exception | None:
+    """The first exception of `kind` in a group of groups."""
+    found: BaseException | None = group.subgroup(kind)
+    while isinstance(found, BaseExceptionGroup):
+        found = found.exceptions[0]
+    return found if isinstance(found, kind) else None

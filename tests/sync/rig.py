@@ -74,6 +74,13 @@ class Rig:
                 await self._task
             self._task = None
 
+    async def ended(self) -> None:
+        """Until the syncer ends by itself. Raises why."""
+        task, self._task = self._task, None
+        assert task is not None
+        async with asyncio.timeout(5):
+            await task
+
     async def settle(self) -> None:
         """Until nothing is queued or under way; delayed keys stay delayed."""
         assert self.syncer is not None

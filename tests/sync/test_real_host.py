@@ -148,6 +148,11 @@ async def no_pods(r: Real) -> bool:
     return not await r.host.list(PODS, r.namespace)
 
 
+async def has_ephemeral(r: Real, name: str) -> bool:
+    there = await r.there(PODS, "web")
+    return name in [c["name"] for c in there["spec"].get("ephemeralContainers") or ()]
+
+
 async def has_image(r: Real, image: str) -> bool:
     return bool((await r.there(PODS, "web"))["spec"]["containers"][0]["image"] == image)
 
@@ -198,6 +203,10 @@ async def test_image_labels_and_ephemeral_containers_of_a_running_pod_go_out(rea
         there = await r.there(PODS, "web")
         assert ("app" in there["metadata"]["labels"], there["metadata"]["labels"]["new"]) == (False, "1")
         assert there["spec"]["containers"][0]["resources"] == {"requests": {"cpu": "1"}}
+        changed = r.the(PODS, "web")
+        changed["spec"]["ephemeralContainers"] = [{"name": "debug", "image": "d"}]
+        await client.update(PODS, changed, subresource="ephemeralcontainers")
+        await until(lambda: has_ephemeral(r, "debug"))
         assert r.events == []
 
 

@@ -218,6 +218,30 @@ async def test_sync_does_not_start_on_the_objects_of_another_store() -> None:
         assert r.host_names(PODS) == [r.host_name("web")]
 
 
+async def test_an_anchor_that_lost_its_label_gets_it_back_at_the_start() -> None:
+    async with rig() as r:
+        await r.kill()
+        anchor = await r.admin.get(CONFIGMAPS, HOST_NAMESPACE, "vapi-vc")
+        anchor["metadata"]["labels"] = {}
+        await r.admin.update(CONFIGMAPS, anchor)
+        await r.start()
+        await r.virtual.create(PODS, pod("web"))
+        await r.settle()
+        assert r.host_names(PODS) == [r.host_name("web")]
+
+
+async def test_sync_stops_when_the_anchor_is_deleted() -> None:
+    async with rig() as r:
+        await r.virtual.create(PODS, pod("web"))
+        await r.settle()
+        await r.admin.delete(CONFIGMAPS, HOST_NAMESPACE, "vapi-vc")
+        await r.virtual.create(PODS, pod("later"))
+        with pytest.raises(AnchorMismatch, match="has been deleted"):
+            await r.ended()
+        assert r.host_names(PODS) == [r.host_name("web")]
+        assert r.here(PODS, "web") is not None
+
+
 async def test_the_host_namespace_is_made_if_there_is_none() -> None:
     async with rig(started=False) as r:
         r.host_namespace = "not-there-yet"
