@@ -11,7 +11,7 @@ from __future__ import annotations
 import copy
 import random
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from storage import errors as storage
@@ -106,7 +106,7 @@ class Writes:
         now = self._clock.now()
         obj["apiVersion"], obj["kind"] = row.gvk.api_version, row.kind
         metadata = obj["metadata"]
-        if "status" in row.subresources:
+        if "status" in row.subresources and not row.strategy.status_on_create:
             obj.pop("status", None)
         row.strategy.default(obj)
         objectmeta.prepare_create(metadata, uid=str(uuid.uuid4()), now=now, has_generation=row.has_generation)
@@ -136,10 +136,10 @@ class Writes:
             *row.strategy.validate(obj),
         ]
         _refuse(row, metadata.get("name", ""), causes)
-        self._warn(caller, row, obj)
+        self._warn(caller, row, row.strategy.warnings(obj, None))
 
-    def _warn(self, caller: Caller, row: Resource, obj: Obj) -> None:
-        for text in row.strategy.warnings(obj):
+    def _warn(self, caller: Caller, row: Resource, texts: Sequence[str]) -> None:
+        for text in texts:
             caller.warn(text)
         if row.not_acted_on and not caller.in_process:
             caller.warn(row.not_acted_on)
@@ -368,12 +368,15 @@ class Writes:
         causes = [
             *objectmeta.validate_update(metadata, old["metadata"]),
             *objectmeta.validate(metadata, name_check=row.strategy.name_check or names.dns_subdomain),
-            *row.strategy.validate(new),
-            # the other endpoints cannot reach what it guards: graft has put the stored parts back
-            *(() if subresource else row.strategy.validate_update(new, old)),
+            # another endpoint cannot reach what the first two guard: graft has put the stored parts back
+            *(
+                row.strategy.validate_subresource(subresource, new, old)
+                if subresource
+                else (*row.strategy.validate(new), *row.strategy.validate_update(new, old))
+            ),
         ]
         _refuse(row, metadata["name"], causes)
-        self._warn(caller, row, new)
+        self._warn(caller, row, () if subresource else row.strategy.warnings(new, old))
 
     async def _commit_update(self, caller: Caller, row: Resource, entry: Entry, new: Obj) -> Written:
         kind = stored_kind(row)

@@ -47,7 +47,11 @@ def _valid_update(_new: Obj, _old: Obj) -> Sequence[Cause]:
     return ()
 
 
-def _no_warnings(_obj: Obj) -> Sequence[str]:
+def _valid_subresource(_subresource: str, _new: Obj, _old: Obj) -> Sequence[Cause]:
+    return ()
+
+
+def _no_warnings(_obj: Obj, _old: Obj | None) -> Sequence[str]:
     return ()
 
 
@@ -69,9 +73,14 @@ class Strategy:
     """`(new, old, context)`: keep what this endpoint may not change. Also called for subresources."""
     validate: Callable[[Obj], Sequence[Cause]] = _valid
     validate_update: Callable[[Obj, Obj], Sequence[Cause]] = _valid_update
-    """Immutability and the like; `validate` has run on `new` before."""
-    warnings: Callable[[Obj], Sequence[str]] = _no_warnings
+    """Immutability and the like, on the main endpoint; `validate` has run on `new` before."""
+    validate_subresource: Callable[[str, Obj, Obj], Sequence[Cause]] = _valid_subresource
+    """`(subresource, new, old)`: a write through another endpoint, in place of the two above."""
+    warnings: Callable[[Obj, Obj | None], Sequence[str]] = _no_warnings
+    """`(new, old)` of a write through the main endpoint; `old` is None on create."""
     name_check: Callable[[str], str] | None = None
     """Name → "" or why it is no name; None: DNS subdomain."""
+    status_on_create: bool = False
+    """A POST may bring its status (Nodes: a kubelet registers with it)."""
     generation_ignores: frozenset[str] = frozenset({"metadata", "status"})
     """Top-level keys whose change does not raise the generation."""
