@@ -141,6 +141,15 @@ async def test_metadata_alone_can_be_watched() -> None:
         }
 
 
+@pytest.mark.parametrize("bookmarks", ["", "&allowWatchBookmarks=true"])
+async def test_a_watch_ends_at_its_timeout(bookmarks: str) -> None:
+    async with api() as server:
+        stream = await watch(server, f"&timeoutSeconds=1{bookmarks}")
+        if bookmarks:
+            assert (await stream.next())["type"] == "BOOKMARK"
+        assert await stream.ends()
+
+
 async def test_a_version_that_is_gone_is_an_error_event_and_the_end() -> None:
     store = MemoryStore()
     async with api(store=store) as server:
