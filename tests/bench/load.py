@@ -13,7 +13,7 @@ import ssl
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import cast
+from typing import Any, cast
 
 import uvloop
 
@@ -200,3 +200,110 @@ def run(
         latencies,
         next((r.first_error for r in results if r.first_error), ""),
     )
+
+
+# --- watch fan-out --------------------------------------------------------------------------------------
+
+
+class _Watching(asyncio.Protocol):
+    """One watch: counts `marker` in what comes, across the borders of packets."""
+
+    def __init__(
+        self, request: bytes, marker: bytes, wanted: int, connected: Callable[[], None], done: Callable[[], None]
+    ):
+        self._request = request
+        self._marker = marker
+        self._left = wanted
+        self._connected: Callable[[], None] | None = connected
+        self._done = done
+        self._tail = b""
+        self._transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+        self._transport.write(self._request)
+
+    def data_received(self, data: bytes) -> None:
+        if self._connected is not None:  # the head of the answer: the watch is on
+            self._connected()
+            self._connected = None
+        text = self._tail + data
+        self._left -= text.count(self._marker)
+        cut = text.rfind(self._marker)
+        self._tail = (
+            text[cut + len(self._marker) :][-len(self._marker) + 1 :] if cut >= 0 else text[-len(self._marker) + 1 :]
+        )
+        if self._left <= 0 and self._transport is not None:
+            self._transport.abort()
+            self._transport = None
+            self._done()
+
+
+async def _watch_all(endpoint: Endpoint, request: bytes, marker: bytes, watchers: int, wanted: int, pipe: Any) -> None:
+    loop = asyncio.get_running_loop()
+    tls = context(endpoint)
+    connected = finished = 0
+    everyone, all_done = loop.create_future(), loop.create_future()
+
+    def one_connected() -> None:
+        nonlocal connected
+        connected += 1
+        if connected == watchers:
+            everyone.set_result(None)
+
+    def one_done() -> None:
+        nonlocal finished
+        finished += 1
+        if finished == watchers:
+            all_done.set_result(None)
+
+    for _ in range(watchers):
+        await loop.create_connection(
+            lambda: _Watching(request, marker, wanted, one_connected, one_done), endpoint.host, endpoint.port, ssl=tls
+        )
+    async with asyncio.timeout(60):
+        await everyone
+    pipe.send("watching")
+    async with asyncio.timeout(300):
+        await all_done
+    pipe.send(time.perf_counter())
+
+
+def _watcher(
+    endpoint: Endpoint, request: bytes, marker: bytes, watchers: int, wanted: int, cpus: set[int], pipe: Any
+) -> None:
+    if cpus:
+        os.sched_setaffinity(0, cpus)
+    uvloop.run(_watch_all(endpoint, request, marker, watchers, wanted, pipe))
+
+
+def fan_out(
+    endpoint: Endpoint,
+    watch: bytes,
+    writes: Sequence[bytes],
+    *,
+    watchers: int,
+    marker: bytes,
+    cpus: set[int],
+    processes: int = 2,
+) -> float:
+    """Seconds from the first write until the last of `watchers` has seen every one of `writes`."""
+    mp = multiprocessing.get_context("fork")
+    running = []
+    for _ in range(processes):
+        here, there = mp.Pipe(duplex=False)
+        process = mp.Process(
+            target=_watcher, args=(endpoint, watch, marker, watchers // processes, len(writes), cpus, there)
+        )
+        process.start()
+        running.append((process, here))
+    for _, pipe in running:
+        pipe.recv()
+    began = time.perf_counter()
+    result = run(endpoint, writes, connections=16, processes=1, cpus=cpus)
+    if result.errors:
+        raise RuntimeError(result.first_error)
+    ends = [pipe.recv() for _, pipe in running]
+    for process, _ in running:
+        process.join()
+    return float(max(ends) - began)

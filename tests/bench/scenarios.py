@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-import gc
 import json
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import uvloop
-
 from tests.bench import load
-from tests.bench.target import Endpoint, Target
+from tests.bench.target import Target
 
 PODS = "/api/v1/namespaces/bench/pods"
 LISTED = 5_000
@@ -37,7 +32,7 @@ class Plan:
     gets: int = 20_000
     patches: int = 5_000
     lists: int = 20
-    fanout_events: int = 500
+    fanout_events: int = 2_000
     connections: int = 32
     cpus: frozenset[int] = frozenset()
 
@@ -113,58 +108,17 @@ def list_pods(target: Target, plan: Plan) -> list[Figure]:
 
 
 def fanout(target: Target, plan: Plan) -> list[Figure]:
-    """Events a second that reach all of `WATCHERS` watchers while one writer patches as fast as it can."""
-    gc.collect()
-    delivered, wall = uvloop.run(_fanout(target.endpoint, plan))
-    return [Figure(f"watch fan-out to {WATCHERS}", delivered / wall, "events/s", "more")]
-
-
-async def _fanout(endpoint: Endpoint, plan: Plan) -> tuple[int, float]:
-    tls = load.context(endpoint)
+    """Events a second that reach all of `WATCHERS` watchers together, while writers create as fast as they can."""
     path = "/api/v1/namespaces/bench/configmaps"
-    wanted = plan.fanout_events
-    watch = load.request(endpoint, "GET", f"{path}?watch=true&timeoutSeconds=120")
-    ready = asyncio.Event()
-    connected = 0
-
-    async def watcher() -> int:
-        nonlocal connected
-        reader, writer = await asyncio.open_connection(endpoint.host, endpoint.port, ssl=tls, limit=1 << 22)
-        writer.write(watch)
-        seen = 0
-        started = False
-        while seen < wanted:
-            data = await reader.read(1 << 18)
-            if not data:
-                break
-            if not started:
-                started = True
-                connected += 1
-                if connected == WATCHERS:
-                    ready.set()
-            seen += data.count(b'"type":"ADDED"') - data.count(b"kube-root-ca.crt") if b"bench-" in data else 0
-        writer.close()
-        return seen
-
-    tasks = [asyncio.create_task(watcher()) for _ in range(WATCHERS)]
-    await asyncio.wait_for(ready.wait(), 60)
-    await asyncio.sleep(0.5)
-    requests = [load.request(endpoint, "POST", path, _configmap(f"bench-{i:05}")) for i in range(wanted)]
-    began = time.perf_counter()
-    pending = iter(requests)
-
-    async def writer() -> None:
-        reader, sender = await asyncio.open_connection(endpoint.host, endpoint.port, ssl=tls)
-        for one in pending:
-            sender.write(one)
-            head = await reader.readuntil(b"\r\n\r\n")
-            length = int(head.lower().split(b"content-length:")[1].split(b"\r\n")[0])
-            await reader.readexactly(length)
-        sender.close()
-
-    await asyncio.gather(*[writer() for _ in range(8)])
-    seen = await asyncio.wait_for(asyncio.gather(*tasks), 120)
-    return sum(seen), time.perf_counter() - began
+    version = target.admin.call("GET", path)["metadata"]["resourceVersion"]
+    watch = load.request(target.endpoint, "GET", f"{path}?watch=true&resourceVersion={version}&timeoutSeconds=120")
+    writes = [
+        load.request(target.endpoint, "POST", path, _configmap(f"bench-{i:05}")) for i in range(plan.fanout_events)
+    ]
+    wall = load.fan_out(
+        target.endpoint, watch, writes, watchers=WATCHERS, marker=b'"type":"ADDED"', cpus=set(plan.cpus)
+    )
+    return [Figure(f"watch fan-out to {WATCHERS}", WATCHERS * plan.fanout_events / wall, "events/s", "more")]
 
 
 def _configmap(name: str) -> bytes:
