@@ -126,7 +126,7 @@ async def open_api(
     pki.ensure_serving(names)
     tls = pki.server_context()
     reviews = review_table(rbac=rbac, authorizer=rbac, authenticator=authenticator, tokens=tokens, clock=clock)
-    scales = Scales(registry, plane.fields, plane.catalog.row("apps", "v1", "deployments"))
+    scales = Scales(registry, plane.fields)
     health, metrics, tunnel, http = Health(), Metrics(), LateTunnel(), HttpClient()
     health.checks.extend(checks)
     parts = Parts(
@@ -145,5 +145,9 @@ async def open_api(
         client=http,
     )
     server = ApiServer(Dispatcher(parts))
-    port = await server.start(*listen, tls)
+    try:
+        port = await server.start(*listen, tls)
+    except OSError:
+        await http.close()
+        raise
     return Api(plane, pki, tokens, health, metrics, tunnel, http, server, tls, names, port)
