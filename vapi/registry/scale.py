@@ -7,13 +7,24 @@ from dataclasses import dataclass
 
 from vapi import errors
 from vapi.errors import ApiError
-from vapi.gvk import GVK, Obj
+from vapi.gvk import GVK, GVR, Obj
 from vapi.registry.ownership import FieldOwnership
 from vapi.registry.registry import Registry
 from vapi.registry.virtual import Call, CallHandler, Reply
 from vapi.resources.resource import Resource, Verb
+from vapi.resources.strategy import Strategy
 
 SCALE = GVK("autoscaling", "v1", "Scale")
+SCALE_ROW = Resource(
+    gvr=GVR(SCALE.group, SCALE.version, "scales"),
+    kind=SCALE.kind,
+    singular="scale",
+    namespaced=True,
+    verbs=frozenset(),
+    stored=None,
+    strategy=Strategy(),
+)
+"""Of no route: what a patch of `<plural>/scale` is decoded by."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +83,9 @@ _OPERATORS = {
 class Scales:
     """Handlers of `<plural>/scale` for the CallTable."""
 
-    def __init__(self, registry: Registry, fields: FieldOwnership, scale_row: Resource) -> None:
+    def __init__(self, registry: Registry, fields: FieldOwnership) -> None:
         self._registry = registry
         self._fields = fields
-        self._scale_row = scale_row
 
     def handlers(self) -> Mapping[tuple[str, str, str], CallHandler]:
         return {(group, plural, "scale"): self.handle for group, plural in SCALABLE}
@@ -97,9 +107,7 @@ class Scales:
         return Reply(to_scale(written.entry.obj(), row), 200)
 
     def _wanted(self, call: Call, scale: Obj) -> int:
-        patched = (
-            self._fields.patch(self._scale_row, scale, call.patch, call.caller) if call.patch is not None else call.body
-        )
+        patched = self._fields.patch(SCALE_ROW, scale, call.patch, call.caller) if call.patch is not None else call.body
         wanted = patched or {}
         metadata = wanted.get("metadata") or {}
         if metadata.get("name", call.name) != call.name:
