@@ -15,7 +15,7 @@ from storage.store import Store
 from vapi.cacher.entry import Change, ChangeType, Entry, make_entry
 from vapi.cacher.history import History
 from vapi.cacher.view import View
-from vapi.cacher.watcher import Matcher, Start, Watcher, too_old
+from vapi.cacher.watcher import BATCH_ITEMS, Batch, Matcher, Start, Watcher, plain_batch, too_old
 from vapi.clock import Clock
 from vapi.errors import ApiError
 from vapi.gvk import Obj
@@ -59,6 +59,8 @@ class Cacher:
         self.snapshots: dict[int, Sequence[Entry]] = {}
         self._watchers: set[Watcher] = set()
         self._handlers: list[Handler] = []
+        self._batches: dict[tuple[str, int], Batch] = {}
+        self._batches_end = -1
 
     @property
     def revision(self) -> int:
@@ -156,6 +158,18 @@ class Cacher:
         )
         self._watchers.add(watcher)
         return watcher
+
+    def batch(self, prefix: str, sequence: int) -> Batch:
+        """What watchers without a selector read at `sequence`; made once for all that stand there."""
+        end = self.history.end
+        if self._batches_end != end:
+            self._batches.clear()
+            self._batches_end = end
+        batch = self._batches.get((prefix, sequence))
+        if batch is None:
+            batch = plain_batch(self.history.read(sequence, BATCH_ITEMS), prefix, sequence)
+            self._batches[prefix, sequence] = batch
+        return batch
 
     def forget(self, watcher: Watcher) -> None:
         self._watchers.discard(watcher)

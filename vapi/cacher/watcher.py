@@ -49,6 +49,31 @@ class WatchEvent:
     error: ApiError | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What all watchers without a selector see from one position on; the tuple is shared, so that its frames can be."""
+
+    events: tuple[WatchEvent, ...]
+    next_sequence: int
+    revision: int
+
+
+def plain_batch(changes: Sequence[Change], prefix: str, sequence: int) -> Batch:
+    """The first 64 KB of `changes`, which begin at `sequence`, as seen under `prefix`."""
+    events: list[WatchEvent] = []
+    size = 0
+    revision = 0
+    for change in changes:
+        sequence += 1
+        revision = change.revision
+        if change.entry.key.startswith(prefix):
+            events.append(WatchEvent(_PLAIN[change.type], revision, change.entry))
+            size += len(change.entry.value)
+            if size >= BATCH_BYTES:
+                break
+    return Batch(tuple(events), sequence, revision)
+
+
 Matcher = Callable[[Entry], bool]
 
 
@@ -164,6 +189,10 @@ class Watcher:
                 self._revision = max(self._revision, history.complete_after)
                 return ()
             return self._translate(changes)
+        if self._matches is None:
+            batch = self._cacher.batch(self.prefix, self._sequence)
+            self._sequence, self._revision = batch.next_sequence, max(self._revision, batch.revision)
+            return batch.events
         return self._translate(history.read(self._sequence, BATCH_ITEMS))
 
     def _translate(self, changes: Sequence[Change]) -> Sequence[WatchEvent]:

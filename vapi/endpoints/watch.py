@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 from vapi import encoding
 from vapi.cacher.entry import Entry
@@ -39,6 +39,16 @@ class FrameSource:
         self._clock = clock
         self._kept: dict[tuple[int, WatchEventType, int], tuple[Entry, bytes, float]] = {}
         self.kept_bytes = 0
+        self._joined: tuple[Sequence[WatchEvent], bytes] = ((), b"")
+
+    def joined(self, events: Sequence[WatchEvent]) -> bytes | None:
+        """The frames of a batch that watchers share (the very tuple), if they were joined a moment ago."""
+        kept, data = self._joined
+        return data if kept is events else None
+
+    def keep_joined(self, events: Sequence[WatchEvent], data: bytes) -> None:
+        if not self.form.ages and isinstance(events, tuple):
+            self._joined = (events, data)
 
     @property
     def kept(self) -> int:
@@ -127,6 +137,10 @@ class Watches:
         first = True
         try:
             while events := await watcher.next():
+                if not first and (data := source.joined(events)) is not None:
+                    yield data
+                    continue
+                shareable = not first
                 frames: list[bytes] = []
                 until = time.perf_counter() + SLICE_S
                 for index, event in enumerate(events):
@@ -138,7 +152,10 @@ class Watches:
                     if source.form.slow and index % LOOK_EVERY == 0 and time.perf_counter() > until:
                         await asyncio.sleep(0)
                         until = time.perf_counter() + SLICE_S
-                yield b"".join(frames) if len(frames) > 1 else frames[0]
+                data = b"".join(frames) if len(frames) > 1 else frames[0]
+                if shareable:
+                    source.keep_joined(events, data)
+                yield data
         finally:
             self._running.discard(watcher)
             watcher.close()
