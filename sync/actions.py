@@ -35,6 +35,13 @@ REPEAT_DELETE_S = 10.0
 
 
 async def forget(engine: Engine, work: Work) -> None:
+    """Neither side has it; unless the twin only lost its label, which would leave it behind for ever."""
+    vanished = engine.informers[work.row.resource].vanished(work.identity.host_name)
+    sent = engine.tables.deleted.get(work.key)
+    if vanished and (sent is None or sent[0] != vanished):
+        left = await engine.get_host(work)
+        if left is not None and left.uid == vanished and left.object_name == work.identity.name:
+            await _delete(engine, work, left, grace_s=None)
     _release_references(engine, work)
     if work.row.marks:
         engine.hooks.gone(work.identity.namespace, work.identity.name, None)

@@ -43,6 +43,7 @@ class HostInformer:
         self._on_twin = on_twin
         self._twins: dict[str, Twin] = {}
         self._tombs: OrderedDict[str, str] = OrderedDict()
+        self._vanished: OrderedDict[str, str] = OrderedDict()
         self._revision = 0
 
     def get(self, host_name: str) -> Twin | None:
@@ -57,6 +58,10 @@ class HostInformer:
     def proven_gone(self, host_name: str, uid: str) -> bool:
         """Whether the watch told the end of the twin of that uid, with its deletionTimestamp."""
         return bool(uid) and self._tombs.get(host_name) == uid
+
+    def vanished(self, host_name: str) -> str:
+        """The uid of a twin that left the watch without proof of its end (a label taken off, a relist); told once."""
+        return self._vanished.pop(host_name, "")
 
     async def run(self) -> None:
         """Follow the host until cancelled."""
@@ -95,10 +100,10 @@ class HostInformer:
         if old is not None and old.uid != twin.uid:
             return
         self._twins.pop(twin.name, None)
-        if twin.deleting:
-            self._tombs[twin.name] = twin.uid
-            if len(self._tombs) > MAX_TOMBS:
-                self._tombs.popitem(last=False)
+        ends = self._tombs if twin.deleting else self._vanished
+        ends[twin.name] = twin.uid
+        if len(ends) > MAX_TOMBS:
+            ends.popitem(last=False)
         self._tell(old or twin, None)
 
     def _tell(self, old: Twin | None, new: Twin | None) -> None:

@@ -21,6 +21,7 @@ _DROPPED = frozenset(
     {
         "evictionResponders",
         "nodeName",
+        "preemptionPolicy",  # computed from the priority: the host refuses another
         "priority",
         "priorityClassName",
         "schedulingGroup",

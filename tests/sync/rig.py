@@ -74,6 +74,10 @@ class Rig:
                 await self._task
             self._task = None
 
+    @property
+    def running(self) -> bool:
+        return self._task is not None
+
     async def ended(self) -> None:
         """Until the syncer ends by itself. Raises why."""
         task, self._task = self._task, None
