@@ -193,6 +193,8 @@ def _apply(live: Obj | None, managers: Managers, request: _Request, *, force: bo
     except typed.Malformed as error:
         raise errors.bare_error(500, f"failed to merge config: {error}") from None
     unchanged = live is not None and typed.same(live, obj)
+    if live is not None and last is not None:
+        obj = typed_merge.without_emptied(obj)
     fields = managed_fields.strip(_own(managers.pop(key).fields))
     if fields:
         time = (last.time if last else None) if unchanged else request.now
@@ -256,7 +258,7 @@ def _prune(merged: Obj, managers: Managers, last: Entry | None, request: _Reques
     pruned = _add_back_owned(merged, pruned, managers, last.api_version, request)
     all_fields, kept = (_named_set(value, schema) for value in (merged, pruned))
     dangling = fieldpath.intersection(fieldpath.difference(all_fields, kept), named)
-    pruned = typed_merge.remove(node, merged, dangling) or {}
+    pruned = typed_merge.remove(node, merged, dangling, emptied=typed_merge.EMPTIED) or {}
     back = _in_version(pruned, request.api_version, request)
     return back[0] if back is not None else merged
 

@@ -11,8 +11,8 @@ object's list and is never edited afterwards.
 Source: apimachinery util/managedfields/internal (managedFieldsUpdater, stripMeta,
 capManagers, skipNonApplied, decodeLiveOrNew), structured-merge-diff merge.Updater.
 
-*Measured* (CPython 3.11, one of 4 shared cores, the Pod of the tests): create 7 µs,
-update of a label and an image 11 µs, with two other managers 15 µs.
+*Measured* (CPython 3.11, one of 4 shared cores, the Pod of the tests): create 7-10 µs, update of a
+label and an image 11-16 µs, status update 11 µs, an update that changes nothing 5 µs.
 """
 
 from __future__ import annotations

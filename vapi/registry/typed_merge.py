@@ -110,18 +110,25 @@ def _interleaved(lives: list[str], configs: list[str]) -> list[tuple[int | None,
 # --- remove --------------------------------------------------------------------------------------
 
 
-def remove(node: Node | None, value: Any, fields: FieldSet) -> Any:
-    """`value` without the fields, items and keys that are members of `fields`; None if nothing is left of it."""
+class _Emptied(dict[str, Any]):
+    """What is left of a map or list whose last field was removed: null to whoever compares it. Never filled."""
+
+
+EMPTIED = _Emptied()
+
+
+def remove(node: Node | None, value: Any, fields: FieldSet, *, emptied: Any = None) -> Any:
+    """`value` without the fields, items and keys that are members of `fields`; `emptied` if nothing is left of it."""
     if isinstance(node, ListNode):
-        return _remove_items(node, value, fields)
+        return _remove_items(node, value, fields, emptied)
     if isinstance(node, MapNode) or (isinstance(node, AnyNode) and isinstance(value, dict)):
-        return _remove_keys(node, value, fields)
-    return None if node is not None and isinstance(value, list | dict) else value  # atomic: as a whole
+        return _remove_keys(node, value, fields, emptied)
+    return emptied if node is not None and isinstance(value, list | dict) else value  # atomic: as a whole
 
 
-def _remove_keys(node: Node, value: Any, fields: FieldSet) -> Any:
+def _remove_keys(node: Node, value: Any, fields: FieldSet, emptied: Any) -> Any:
     if not value:
-        return None
+        return emptied
     kept: dict[str, Any] = {}
     for key, item in value.items():
         element = f"f:{key}"
@@ -129,21 +136,28 @@ def _remove_keys(node: Node, value: Any, fields: FieldSet) -> Any:
         if below is None:
             kept[key] = item
         elif not is_member(below):
-            kept[key] = remove(node.child(element)[0], item, below)
-    return kept or None
+            kept[key] = remove(node.child(element)[0], item, below, emptied=emptied)
+    return kept or emptied
 
 
-def _remove_items(node: ListNode, value: Any, fields: FieldSet) -> Any:
+def _remove_items(node: ListNode, value: Any, fields: FieldSet, emptied: Any) -> Any:
     if not value:
-        return None
+        return emptied
     kept = []
     for item in value:
         below = fields.get(node.key(item))
         if below is None:
             kept.append(item)
         elif not is_member(below):
-            kept.append(remove(node.element, item, below))
-    return kept or None
+            kept.append(remove(node.element, item, below, emptied=emptied) or {})
+    return kept or emptied
+
+
+def without_emptied(value: Any) -> Any:
+    """`value` without what `remove` left `EMPTIED` in it. Upstream leaves null, which decoding into Go types drops."""
+    if isinstance(value, dict):
+        return {key: without_emptied(item) for key, item in value.items() if item is not EMPTIED}
+    return [without_emptied(item) for item in value] if isinstance(value, list) else value
 
 
 # --- sets under a schema -------------------------------------------------------------------------

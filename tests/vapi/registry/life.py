@@ -163,14 +163,13 @@ def _gvk(obj: Obj) -> GVK:
     return GVK(version.group, version.version, obj["kind"])
 
 
-_DEFAULTED = frozenset(
-    (
-        "resources terminationMessagePath terminationMessagePolicy imagePullPolicy restartPolicy dnsPolicy "
-        "terminationGracePeriodSeconds securityContext schedulerName strategy revisionHistoryLimit "
-        "progressDeadlineSeconds replicas status protocol targetPort clusterIPs type sessionAffinity ipFamilies "
-        "ipFamilyPolicy internalTrafficPolicy lastUpdateTime lastTransitionTime"
-    ).split()
-)
+_DEFAULTS = """
+resources terminationMessagePath terminationMessagePolicy imagePullPolicy restartPolicy dnsPolicy
+terminationGracePeriodSeconds securityContext schedulerName strategy revisionHistoryLimit
+progressDeadlineSeconds replicas status protocol targetPort clusterIPs type sessionAffinity ipFamilies
+ipFamilyPolicy internalTrafficPolicy lastUpdateTime lastTransitionTime
+"""
+_DEFAULTED = frozenset(_DEFAULTS.split())
 
 
 def _check_contained(computed: Obj, answer: Obj, *, but_for_status: bool = True) -> None:
@@ -194,5 +193,3 @@ def _contained(computed: Any, answer: Any, path: str) -> None:
             _contained(left, right, f"{path}[{index}]")
     else:
         assert (computed or None) == (answer or None), path
-
-

@@ -175,7 +175,7 @@ def _three_way_list(key: str, last: list[Any], wanted: list[Any], live: list[Any
     items = []
     for item in wanted:
         found = next((other for other in live if other[name] == item[name]), None)
-        before = next((other for other in last if other[name] == item[name]), {})
+        before: Obj = next((other for other in last if other[name] == item[name]), {})
         change = item if found is None else _three_way(before, item, found, field.element)
         if change:
             items.append({**change, name: item[name]})
