@@ -6,17 +6,20 @@ Rooms, from the top down; each knows only those below it (pyproject.toml enforce
 
 - `__main__`, `main`, `hosts`, `apiserver`: command line and composition root; `config` alone reads the environment.
 - `sync` (its own package): tenant objects out to the host, statuses back.
-- `plane`: store, watch caches and registry of one control plane, running. The tenant and an embedded host are two of them.
+- `plane`: store, watch caches and registry of one control plane, running. Tenant and embedded host are two of them.
 - `control`: informers, work queues and one file a controller.
 - `endpoints`: HTTP in and out: request → `dispatch` → response, without an HTTP library up to `app`.
 - `auth`: certificates, tokens, RBAC, reviews, bootstrap objects.
-- `registry`: create, get, list, update, patch, delete, watch of any row: the door to the objects; `writes` is its heart.
+- `registry`: create, get, list, update, patch, delete, watch of any row: the door to the objects; `writes` is its
+  heart.
 - `cacher`: the watch cache: view (current objects), history (ring of changes), watchers that hold a position in it.
 - `resources`: kinds as rows, their strategies (pure rules), conversions, columns and printers.
 - `schema`: definitions, the compiled gate, decoding, defaults, protobuf.
-- leaves: `errors` (ApiError ↔ Status), `encoding` (the only orjson), `gvk`, `clock`, `names`, `objectmeta`, `selectors` …
+- leaves: `errors` (ApiError ↔ Status), `encoding` (the only orjson), `gvk`, `clock`, `names`, `objectmeta`,
+  `selectors` …
 
-Hot paths move bytes: an object is encoded once (`encoding.encode_stored`), stored, listed and fanned out as those bytes;
+Hot paths move bytes: an object is encoded once (`encoding.encode_stored`), stored, listed and fanned out as those
+bytes;
 its resourceVersion is spliced in on the way out. Decisions are pure functions; I/O, clocks and randomness come in as
 arguments. No module holds mutable state.
 """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable
 
 import pytest
 
@@ -32,9 +33,9 @@ from vapi.registry.reads import CONTINUE_EXPIRED
 from vapi.resources.resource import Propagation
 
 
-async def _error(awaitable: object) -> ApiError:
+async def _error(awaitable: Awaitable[object]) -> ApiError:
     with pytest.raises(ApiError) as caught:
-        await awaitable  # type: ignore[misc]
+        await awaitable
     return caught.value
 
 
@@ -122,14 +123,14 @@ async def test_concurrent_changes_are_all_applied() -> None:
         await client.create(CONFIGMAPS, configmap("a"))
         row = running.registry.row(CONFIGMAPS)
 
-        def add(key: str) -> object:
+        def add(key: str) -> Awaitable[object]:
             def change(obj: Obj) -> Obj:
                 obj.setdefault("data", {})[key] = "1"
                 return obj
 
             return running.registry.change(system_caller("t"), row, "default", "a", change)
 
-        await asyncio.gather(*[add(f"k{i}") for i in range(4)])  # type: ignore[arg-type]
+        await asyncio.gather(*[add(f"k{i}") for i in range(4)])
         assert len((await client.get(CONFIGMAPS, "default", "a"))["data"]) == 4
 
 
