@@ -134,8 +134,9 @@ async def lost(engine: Engine, work: Work) -> None:
         return
     if deleting and classify_work(work) is HostState.OURS_DELETING:
         await converge.observe_status(engine, work)
-        await _delete_virtual(engine, work, grace_s=work.there.grace_s)
-        return
+        if work.there.grace_s != 0:  # deleted by force there is no more to come: the same as gone
+            await _delete_virtual(engine, work, grace_s=work.there.grace_s)
+            return
     await _end(engine, work)
 
 

@@ -124,6 +124,21 @@ async def test_a_host_pod_gone_at_once_ends_the_tenants_pod_as_failed() -> None:
         assert r.twin(PODS, "web") is None
 
 
+async def test_a_host_pod_deleted_by_force_that_is_still_there_ends_the_tenants_pod_as_failed() -> None:
+    """A real host tells it first as deleting with grace 0."""
+    async with rig() as r:
+        await r.virtual.create(PODS, finalized(pod("web")))
+        await r.settle()
+        await r.run_pod("web")
+        await r.admin.update(PODS, finalized(r.the_twin(PODS, "web")))
+        await r.admin.delete(PODS, HOST_NAMESPACE, r.host_name("web"), grace_period_s=0)
+        await r.settle()
+        assert r.the_twin(PODS, "web")["metadata"]["deletionGracePeriodSeconds"] == 0
+        here = r.the(PODS, "web")
+        assert here["status"]["reason"] == HOST_POD_GONE
+        assert here["metadata"]["deletionGracePeriodSeconds"] == 0
+
+
 def finalized(obj: Obj) -> Obj:
     obj["metadata"]["finalizers"] = ["example.com/hold"]
     return obj
