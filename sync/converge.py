@@ -34,10 +34,12 @@ async def create(engine: Engine, work: Work) -> None:
     """References first, then what hooks make, then the POST."""
     missing = _missing_references(engine, work)
     if missing:
+        _tell_if_waiting(engine, work, missing)
         engine.tables.park(work.key, missing)
         for key in missing:
             engine.touch(key)
         raise Retry(PARKED_RETRY_S)
+    engine.tables.parked_at.pop(work.key, None)
     desired = work.row.to_host(work.obj, engine.context)
     if work.row.marks:
         await engine.hooks.before_create(work.obj)
@@ -79,6 +81,14 @@ def _missing_references(engine: Engine, work: Work) -> list[Key]:
         if twin is None or twin.deleting or twin.object_uid != entry.uid:
             missing.append(engine.key(ref))
     return missing
+
+
+def _tell_if_waiting(engine: Engine, work: Work, missing: list[Key]) -> None:
+    """A reference that the host refuses has an event of its own; its referrer should not wait in silence."""
+    now = engine.clock.monotonic()
+    if now - engine.tables.parked_at.setdefault(work.key, now) >= PARKED_RETRY_S:
+        what = ", ".join(sorted(f"{resource.resource} {name}" for resource, _, name in missing))
+        engine.tell(work, SYNC_WARNING, f"not on the host yet: waits for {what}")
 
 
 async def _name_taken(engine: Engine, work: Work) -> None:

@@ -58,9 +58,11 @@ class Tables:
     """Reference → referrers that wait for it."""
     parked: dict[Key, set[Key]] = field(default_factory=dict)
     """Referrer → references it waits for."""
+    parked_at: dict[Key, float] = field(default_factory=dict)
+    """Since when."""
 
     def forget(self, key: Key) -> None:
-        for table in (self.clean, self.settled, self.deleted, self.told, self.held):
+        for table in (self.clean, self.settled, self.deleted, self.told, self.held, self.parked_at):
             table.pop(key, None)
         self.suspect.discard(key)
         self.unpark(key)

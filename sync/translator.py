@@ -7,7 +7,7 @@ Objects given to a row are shared and never edited; answers may share parts with
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -54,7 +54,7 @@ def _no_labels(_namespace: str) -> Mapping[str, str]:
     return {}
 
 
-def _no_services(_namespace: str) -> Sequence[ServiceLink]:
+def _no_services(_namespace: str) -> Collection[ServiceLink]:
     return ()
 
 
@@ -95,7 +95,7 @@ class Context:
     namespace_labels: Callable[[str], Mapping[str, str]] = _no_labels
     namespaces: Callable[[], Iterable[tuple[str, Mapping[str, str]]]] = _no_namespaces
     """(name, labels) of every tenant Namespace."""
-    service_links: Callable[[str], Sequence[ServiceLink]] = _no_services
+    service_links: Callable[[str], Collection[ServiceLink]] = _no_services
     service: Callable[[str, str], Obj | None] = _no_service
     """A tenant Service (shared), or None."""
     host_pod_uid: Callable[[str, str], str] = _no_uid

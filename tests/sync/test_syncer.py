@@ -123,6 +123,20 @@ async def test_a_foreign_object_on_the_name_is_left_alone_and_told_of() -> None:
         assert r.the_twin(PODS, "web")["metadata"]["labels"][md.MANAGED_BY] == "vc"
 
 
+async def test_a_pod_says_what_it_waits_for() -> None:
+    async with rig() as r:
+        await r.admin.create(CONFIGMAPS, configmap(r.host_name("settings"), HOST_NAMESPACE, foreign="1"))
+        await with_settings(r)
+        await r.advance(31)
+        assert r.host_names(PODS) == []
+        assert [(name, text) for name, _, text in r.events if name == "web"] == [
+            ("web", "not on the host yet: waits for configmaps settings")
+        ]
+        await r.admin.delete(CONFIGMAPS, HOST_NAMESPACE, r.host_name("settings"))
+        await r.advance(31)
+        assert r.host_names(PODS) == [r.host_name("web")]
+
+
 async def test_a_foreign_object_is_not_deleted_with_the_tenants() -> None:
     async with rig() as r:
         await r.admin.create(PODS, pod(r.host_name("web"), HOST_NAMESPACE))
@@ -319,6 +333,22 @@ async def test_services_go_out_with_a_selector_of_their_own_namespace() -> None:
         await r.virtual.delete(SERVICES, "default", "web")
         await r.settle()
         assert r.twin(SERVICES, "web") is None
+
+
+async def test_a_pod_knows_the_services_that_were_there_before_it() -> None:
+    async with rig() as r:
+        assert r.syncer is not None
+        links = r.syncer.context.service_links
+        assert list(links("default")) == []
+        await r.virtual.create(SERVICES, service("db", clusterIP="10.0.0.9", clusterIPs=["10.0.0.9"]))
+        await r.virtual.create(SERVICES, service("headless"))
+        assert [(link.name, link.ip) for link in links("default")] == [("db", "10.0.0.9")]
+        await r.virtual.create(PODS, pod("web"))
+        await r.settle()
+        env = {e["name"]: e["value"] for e in r.the_twin(PODS, "web")["spec"]["containers"][0]["env"]}
+        assert (env["DB_SERVICE_HOST"], env["DB_SERVICE_PORT"]) == ("10.0.0.9", "80")
+        await r.virtual.delete(SERVICES, "default", "db")
+        assert list(links("default")) == []
 
 
 async def test_endpoints_go_out_only_while_their_service_has_no_selector() -> None:
