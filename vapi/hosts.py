@@ -1,7 +1,7 @@
 """Hosts: the cluster that runs the pods, opened by kind: a real one, or an embedded one with simulated nodes.
 
-The embedded host is a second plane of ours in this process, in memory: nothing listens for it, and its
-pods are statuses only.
+The embedded host is a second plane of ours in this process with a store of its own: nothing listens for it, and
+its pods are statuses only.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from storage.memory import MemoryStore
+from storage import compactor
+from storage.factory import open_store
 from sync.cluster import Cluster, ClusterError
 from sync.metadata import FIELD_MANAGER
 from sync.tunnels import Tunnels
@@ -47,6 +48,7 @@ EMBEDDED_CONTROLLERS = (
     "expiry-controller",
 )
 EMBEDDED_RANGE = "10.96.0.0/16"
+EMBEDDED_FILE = "host.db"
 
 
 class HostError(Exception):
@@ -63,19 +65,25 @@ class Host:
 
 
 @contextlib.asynccontextmanager
-async def opened(choice: HostChoice, *, temp_dir: Path, schemas: Schemas, clock: Clock) -> AsyncIterator[Host]:
-    """The host until the block ends. Raises HostError where it is not there at the start."""
+async def opened(
+    choice: HostChoice, *, data_dir: Path, durable: bool, schemas: Schemas, clock: Clock
+) -> AsyncIterator[Host]:
+    """The host until the block ends. `durable`: an embedded one outlives the process, as its tenant does.
+
+    Raises HostError where a real one is not there at the start, StorageError, OSError.
+    """
     if choice.kind == "embedded":
-        async with _embedded(schemas, clock) as cluster:
+        url = f"sqlite://{(data_dir / EMBEDDED_FILE).resolve()}" if durable else "memory://"
+        async with _embedded(url, schemas, clock) as cluster:
             yield Host(cluster, every_node=True)
         return
-    async with _real(choice, temp_dir) as real:
+    async with _real(choice, data_dir) as real:
         yield Host(real, every_node=False, real=real)
 
 
 @contextlib.asynccontextmanager
-async def _embedded(schemas: Schemas, clock: Clock) -> AsyncIterator[Cluster]:
-    store = MemoryStore()
+async def _embedded(url: str, schemas: Schemas, clock: Clock) -> AsyncIterator[Cluster]:
+    store = await open_store(url)
     try:
         async with running_plane(
             store,
@@ -84,15 +92,20 @@ async def _embedded(schemas: Schemas, clock: Clock) -> AsyncIterator[Cluster]:
             allocators=lambda lookup: {("", "services"): ServiceAllocator(lookup, clock, ip_ranges=(EMBEDDED_RANGE,))},
         ) as plane:
             client = plane.client(FIELD_MANAGER)
-            await client.create(NAMESPACES, {"metadata": {"name": "default"}})
+            if client.cached(NAMESPACES, "", "default") is None:
+                await client.create(NAMESPACES, {"metadata": {"name": "default"}})
             manager = ControllerManager(client, Settings(), clock=clock, only=EMBEDDED_CONTROLLERS)
             manager.controllers.extend(factory(manager.context) for factory in SIMULATED)
             async with asyncio.TaskGroup() as group:
-                running = group.create_task(manager.run(), name="embedded host")
+                running = (
+                    group.create_task(manager.run(), name="embedded host"),
+                    group.create_task(compactor.run(store), name="embedded compactor"),
+                )
                 try:
                     yield InProcessCluster(client)
                 finally:
-                    running.cancel()
+                    for task in running:
+                        task.cancel()
     finally:
         await store.close()
 

@@ -128,7 +128,13 @@ async def virtual_cluster(config: Config) -> AsyncIterator[RunningCluster]:
         if config.host.kind != "none":
             # a host that cannot be reached is told before anything is written
             host = await stack.enter_async_context(
-                hosts.opened(config.host, temp_dir=config.data_dir, schemas=schemas, clock=clock)
+                hosts.opened(
+                    config.host,
+                    data_dir=config.data_dir,
+                    durable=config.store != "memory",
+                    schemas=schemas,
+                    clock=clock,
+                )
             )
         store = await open_store(store_url(config))
         stack.push_async_callback(store.close)
