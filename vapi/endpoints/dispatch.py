@@ -20,7 +20,7 @@ from vapi import errors
 from vapi.auth import impersonation, refusals
 from vapi.authorizer import Attributes, Authorizer, Decision, User
 from vapi.clock import Clock
-from vapi.endpoints import proxy
+from vapi.endpoints import pod_checks, proxy
 from vapi.endpoints.forms import Forms
 from vapi.endpoints.handlers import Decoder, Exchange, Handlers
 from vapi.endpoints.http import ApiRequest, ApiResponse, Headers, page_not_found
@@ -169,7 +169,7 @@ class Dispatcher:
         if deprecated is not None:
             caller.warn(deprecated)
         if route.is_tunnel:
-            return await self._tunnel(request, info, route, user)
+            return await self._tunnel(request, info, query, route, user)
         exchange = Exchange(request, info, query, route, caller, headers.get("Accept") or "")
         if info.verb in _WITHOUT_DEADLINE:
             return await self._handlers.handle(exchange)
@@ -191,7 +191,9 @@ class Dispatcher:
         if not decision.allowed:
             raise refusals.forbidden(_attributes(user, info), decision.reason)
 
-    async def _tunnel(self, request: ApiRequest, info: RequestInfo, route: Route, user: User) -> ApiResponse:
+    async def _tunnel(
+        self, request: ApiRequest, info: RequestInfo, query: Query, route: Route, user: User
+    ) -> ApiResponse:
         assert route.subresource is not None
         target = TunnelTarget(
             user=user,
@@ -204,10 +206,12 @@ class Dispatcher:
             query=request.target.partition("?")[2],
             upgrade=proxy.is_upgrade(request),
         )
-        client = self._parts.client
-        if client is None:
-            raise errors.service_unavailable("there is nothing to connect to")
-        return await proxy.serve(self._parts.tunnel, client, target, request)
+        if target.subresource in pod_checks.CHECKED:
+            entry = self._registry.cached(pod_checks.PODS, target.namespace, target.name)
+            answer = pod_checks.check(target, query, entry)
+            if answer is not None:
+                return answer
+        return await proxy.serve(self._parts.tunnel, self._parts.client, target, request)
 
     def _audit_id(self) -> str:
         digits = f"{self._random.getrandbits(128):032x}"

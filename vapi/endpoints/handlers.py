@@ -215,7 +215,6 @@ class Handlers:
     async def _body(self, x: Exchange, found: WriteOptions) -> Obj:
         media = negotiate.body_type(x.request.headers.get("Content-Type"))
         data = x.request.body
-        sub = x.route.subresource
         decode = partial(
             self._decoder.decode,
             data,
@@ -223,7 +222,7 @@ class Handlers:
             x.route.row,
             x.route.body_gvk,
             found.field_validation,
-            sub.accepted_types if sub else (),
+            x.route.accepted_gvks,
         )
         if media == YAML and len(data) > LARGE_YAML_BYTES:
             async with self._large:

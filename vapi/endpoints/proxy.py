@@ -73,9 +73,7 @@ class NoTunnel:
     async def resolve(self, target: TunnelTarget) -> Upstream | ApiResponse:
         if target.resource == "services":
             name = service_name(target.name)
-            raise errors.ApiError(
-                503, "ServiceUnavailable", f"no endpoints available for service {name!r}".replace("'", '"')
-            )
+            raise errors.service_unavailable(f"no endpoints available for service {errors.quote_value(name)}")
         raise errors.service_unavailable("there is no host to run pods: nothing to connect to")
 
 
@@ -90,11 +88,13 @@ def is_upgrade(request: ApiRequest) -> bool:
     return "upgrade" in connection.lower() and bool(request.headers.get("Upgrade"))
 
 
-async def serve(tunnel: Tunnel, client: HttpClient, target: TunnelTarget, request: ApiRequest) -> ApiResponse:
+async def serve(tunnel: Tunnel, client: HttpClient | None, target: TunnelTarget, request: ApiRequest) -> ApiResponse:
     """Raises ApiError."""
     upstream = await tunnel.resolve(target)
     if isinstance(upstream, ApiResponse):
         return upstream
+    if client is None:
+        raise errors.service_unavailable("there is nothing to connect to")
     try:
         if target.upgrade:
             return await _upgraded(upstream, target, request)

@@ -33,6 +33,10 @@ DEPRECATED = {
 """Warnings of every request for a resource. Source: the API lifecycle tags of k8s.io/api."""
 
 
+ALSO_ACCEPTED = {("", "pods", "eviction"): (GVK("policy", "v1beta1", "Eviction"),)}
+"""Kinds of bodies that discovery does not name, but old clients send (contract §3.11)."""
+
+
 class UnknownPath(Exception):
     """No API at all: answered as plain text."""
 
@@ -49,6 +53,16 @@ class Route:
     def body_gvk(self) -> GVK:
         """What a body is expected to be."""
         return (self.subresource.gvk if self.subresource else None) or self.row.gvk
+
+    @property
+    def accepted_gvks(self) -> tuple[GVK, ...]:
+        """What it may be instead."""
+        if self.subresource is None:
+            return ()
+        gvr = self.row.gvr
+        return self.subresource.accepted_types or ALSO_ACCEPTED.get(
+            (gvr.group, gvr.resource, self.subresource.name), ()
+        )
 
     @property
     def is_tunnel(self) -> bool:

@@ -473,5 +473,6 @@ async def test_endpoints_are_deprecated_with_a_warning() -> None:
 
 async def test_a_tunnel_without_a_host_is_503() -> None:
     async with api() as server:
-        answer = await server.get("/api/v1/namespaces/default/pods/p/log")
+        answer = await server.get("/api/v1/namespaces/default/services/s/proxy/")
         assert answer.status == 503
+        assert answer.message == 'no endpoints available for service "s"'

@@ -12,12 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.vapi.endpoints.servers import api
+from tests.planes import pod
+from tests.vapi.endpoints.servers import Api, api
 from tests.vapi.endpoints.test_app import live
 from vapi import errors
 from vapi.endpoints.app import ApiServer
 from vapi.endpoints.http import ApiResponse
 from vapi.endpoints.proxy import TunnelTarget, Upstream, passed_on
+from vapi.gvk import Obj
 from vapi.http_client import HttpClient
 
 POD = "/api/v1/namespaces/default/pods/p"
@@ -46,6 +48,18 @@ class Host:
             await self.serve(head, reader, writer)
         finally:
             writer.close()
+
+
+async def running_pod(server: Api, name: str = "p") -> None:
+    """One that has a node, so that there is something to connect to."""
+    made = await server.create("/api/v1/namespaces/default/pods", placed(name))
+    assert made.status == 201
+
+
+def placed(name: str) -> Obj:
+    body = pod(name)
+    body["spec"]["nodeName"] = "n1"
+    return body
 
 
 @contextlib.asynccontextmanager
@@ -91,6 +105,7 @@ def upgrade(method: str, path: str, protocol: str = "websocket") -> bytes:
 @pytest.mark.parametrize(("method", "protocol"), [("GET", "websocket"), ("POST", "SPDY/3.1")])
 async def test_an_upgrade_passes_bytes_both_ways_and_no_credentials(tmp_path: Path, method: str, protocol: str) -> None:
     async with host(echo) as standing, live(tmp_path, tunnel=standing) as up:
+        await running_pod(up.api)
         reader, writer = await up.connect()
         writer.write(upgrade(method, f"{POD}/exec?command=a%20b&stdin=true", protocol))
         head = (await reader.readuntil(b"\r\n\r\n")).decode()
@@ -115,6 +130,7 @@ async def test_an_upgrade_passes_bytes_both_ways_and_no_credentials(tmp_path: Pa
 async def test_much_goes_both_ways_at_once_without_loss(tmp_path: Path) -> None:
     sent = bytes(range(256)) * 20_000  # 5 MB: many times what a splice may hold
     async with host(echo) as standing, live(tmp_path, tunnel=standing) as up:
+        await running_pod(up.api)
         reader, writer = await up.connect()
         writer.write(upgrade("GET", f"{POD}/portforward"))
         await reader.readuntil(b"\r\n\r\n")
@@ -140,6 +156,7 @@ async def test_a_client_that_has_ended_is_still_answered_without_tls() -> None:
 
     client = HttpClient()
     async with host(answer_at_the_end) as standing, api(tunnel=standing, client=client) as running:
+        await running_pod(running)
         server = ApiServer(running.dispatcher)
         port = await server.start("127.0.0.1", 0)
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -160,6 +177,7 @@ async def test_the_host_ending_a_tunnel_ends_the_client(tmp_path: Path) -> None:
         writer.write(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\nbye")
 
     async with host(bye) as standing, live(tmp_path, tunnel=standing) as up:
+        await running_pod(up.api)
         reader, writer = await up.connect()
         writer.write(upgrade("GET", f"{POD}/exec"))
         await reader.readuntil(b"\r\n\r\n")
@@ -171,6 +189,7 @@ async def test_the_host_ending_a_tunnel_ends_the_client(tmp_path: Path) -> None:
 
 async def test_a_refusal_of_the_host_is_passed_on(tmp_path: Path) -> None:
     async with host(refuse) as standing, live(tmp_path, tunnel=standing) as up:
+        await running_pod(up.api)
         reader, writer = await up.connect()
         writer.write(upgrade("GET", f"{POD}/exec"))
         assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 403 Forbidden\r\n")
@@ -183,16 +202,14 @@ async def test_a_refusal_of_the_host_is_passed_on(tmp_path: Path) -> None:
 
 
 async def test_a_log_is_passed_on_line_by_line(tmp_path: Path) -> None:
-    async with (
-        host(log_lines) as standing,
-        live(tmp_path, tunnel=standing) as up,
-        up.client.get(f"{up.url}{POD}/log?follow=true") as log,
-    ):
-        assert log.status == 200
-        assert log.content_type == "text/plain"
-        assert await log.content.readline() == b"one\n"
-        assert await log.content.readline() == b"two\n"
-        assert await log.content.read() == b""
+    async with host(log_lines) as standing, live(tmp_path, tunnel=standing) as up:
+        await running_pod(up.api)
+        async with up.client.get(f"{up.url}{POD}/log?follow=true") as log:
+            assert log.status == 200
+            assert log.content_type == "text/plain"
+            assert await log.content.readline() == b"one\n"
+            assert await log.content.readline() == b"two\n"
+            assert await log.content.read() == b""
     assert standing.heads[0].startswith("GET /host/p-x-default/log?follow=true ")
 
 
@@ -205,6 +222,7 @@ async def test_a_client_that_leaves_a_log_is_hung_up_on_the_host(tmp_path: Path)
         hung_up.set()
 
     async with host(for_ever) as standing, live(tmp_path, tunnel=standing) as up:
+        await running_pod(up.api)
         async with up.client.get(f"{up.url}{POD}/log?follow=true") as log:
             assert await log.content.readline() == b"hello\n"
             log.close()
@@ -242,6 +260,34 @@ async def test_a_proxied_path_must_not_climb(path: str) -> None:
     await client.close()
 
 
+@pytest.mark.parametrize(
+    ("path", "code", "message"),
+    [
+        ("nope/attach", 404, 'pods "nope" not found'),
+        ("waiting/exec?command=ls", 400, "pod waiting does not have a host assigned"),
+        ("waiting/log?container=nope", 400, "container nope is not valid for pod waiting"),
+        (
+            "waiting/log?tailLines=-1&sinceSeconds=0",
+            422,
+            'PodLogOptions "waiting" is invalid: [tailLines: Invalid value: -1: must be greater than or equal to 0, '
+            "sinceSeconds: Invalid value: 0: must be greater than 0]",
+        ),
+        ("waiting/log?tailLines=x", 400, 'strconv.ParseInt: parsing "x": invalid syntax'),
+    ],
+)
+async def test_what_a_pod_does_not_have_is_refused_before_dialling(path: str, code: int, message: str) -> None:
+    async with api() as server:
+        await server.create("/api/v1/namespaces/default/pods", pod("waiting"))
+        answer = await server.get(f"/api/v1/namespaces/default/pods/{path}")
+        assert (answer.status, answer.message) == (code, message)
+
+
+async def test_the_log_of_a_pod_that_waits_for_a_node_is_empty() -> None:
+    async with api() as server:
+        await server.create("/api/v1/namespaces/default/pods", pod("waiting"))
+        assert (await server.get("/api/v1/namespaces/default/pods/waiting/log")).status == 204
+
+
 async def test_a_host_that_is_not_there_is_500_and_a_refusal_of_the_tunnel_its_own() -> None:
     class Gone:
         async def resolve(self, target: TunnelTarget) -> Upstream | ApiResponse:
@@ -253,6 +299,8 @@ async def test_a_host_that_is_not_there_is_500_and_a_refusal_of_the_tunnel_its_o
 
     client = HttpClient()
     async with api(tunnel=Gone(), client=client) as server:
+        for name in ("p", "none", "empty"):
+            await running_pod(server, name)
         dialled = await server.get(f"{POD}/log")
         assert dialled.status == 500
         assert dialled.message.startswith("error dialing backend: ")
