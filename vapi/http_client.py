@@ -194,7 +194,10 @@ def _parse_head(head: bytes) -> tuple[int, tuple[tuple[str, str], ...]]:
         if line:
             name, _, value = line.partition(":")
             pairs.append((name.strip(), value.strip()))
-    return int(first.split(" ", 2)[1]), tuple(pairs)
+    version, _, status = first.partition(" ")
+    if not version.startswith("HTTP/1."):
+        raise ValueError("not HTTP")
+    return int(status[:3]), tuple(pairs)
 
 
 async def _read_refusal(reader: asyncio.StreamReader, headers: Pairs) -> bytes:
