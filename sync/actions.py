@@ -144,11 +144,16 @@ def classify_work(work: Work) -> HostState:
     return classify(work.twin, work.identity, virtual_uid=work.virtual_uid, marked_uid=work.marked_uid)
 
 
+def _is_ended_by_us(work: Work) -> bool:
+    """A terminal phase is never left: what the twin still says came too late."""
+    return (work.obj.get("status") or {}).get("reason") == HOST_POD_GONE
+
+
 async def _end(engine: Engine, work: Work) -> None:
     """Phase Failed with DisruptionTarget first (Jobs wait for a terminal phase), then delete with grace 0."""
     virtual = work.obj
     status = virtual.get("status") or {}
-    if status.get("reason") != HOST_POD_GONE and status.get("phase") not in ("Succeeded", "Failed"):
+    if not _is_ended_by_us(work) and status.get("phase") not in ("Succeeded", "Failed"):
         now = rfc3339(engine.clock.now())
         ended = {**virtual, "status": lost_status(virtual, reason=HOST_POD_GONE, now=now)}
         with engine.racing():
@@ -180,7 +185,8 @@ async def release_virtual(engine: Engine, work: Work) -> None:
 async def observe(engine: Engine, work: Work) -> None:
     """The status still flows; the shorter grace of both sides holds."""
     converge.refer(engine, work)
-    await converge.observe_status(engine, work)
+    if not _is_ended_by_us(work):
+        await converge.observe_status(engine, work)
     twin = work.there
     if not twin.deleting:
         return
