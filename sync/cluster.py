@@ -27,15 +27,17 @@ class ClusterEventType(StrEnum):
     MODIFIED = "MODIFIED"
     DELETED = "DELETED"
     SYNCED = "SYNCED"  # a list is complete, the first or one after a lost place (obj is None)
+    REFUSED = "REFUSED"  # there is no list: no right to it, or no such kind (obj is None); tried again all the time
 
 
 @dataclass(frozen=True, slots=True)
 class ClusterEvent:
-    """`revision`: of SYNCED, what the list was as of (0: unknown). Objects are shared: read only."""
+    """`revision`: of SYNCED, what the list was as of (0: unknown). `message`: of REFUSED. `obj` is only read."""
 
     type: ClusterEventType
     obj: Obj | None = None
     revision: int = 0
+    message: str = ""
 
 
 class ClusterError(Exception):

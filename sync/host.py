@@ -47,6 +47,9 @@ RELOAD_AFTER_S = 10.0
 """A 401 reads the configuration again (exec plugins, rotated files), at most this often."""
 TOLD_AT_ONCE = 64
 
+_REFUSALS = (401, 403, 404, 405)
+"""Of a list or watch: a right or a kind that is missing."""
+
 _PARTIAL = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 _PARTIAL_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 
@@ -249,8 +252,11 @@ class HostCluster:
                 if error.code in (410, 504):  # 504: a revision that the host does not have, as after a restored etcd
                     revision = ""
                 failures += 1
-                level = logging.DEBUG if isinstance(error, Unreachable) or error.code == 410 else logging.WARNING
+                quiet = isinstance(error, Unreachable) or error.code in (410, *_REFUSALS)  # told elsewhere
+                level = logging.DEBUG if quiet else logging.WARNING
                 log.log(level, "host watch ended", extra={"resource": gvr.resource, "error": error.message})
+                if error.code in _REFUSALS:
+                    yield ClusterEvent(ClusterEventType.REFUSED, message=error.message)
                 shortest, longest = RECONNECT_S
                 delay_s = min(longest, shortest * 2 ** min(failures - 1, 10))
                 await asyncio.sleep(delay_s * random.uniform(0.5, 1.0))

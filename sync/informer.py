@@ -33,14 +33,26 @@ class HostInformer:
     """Runs on the loop; only `run` awaits."""
 
     def __init__(
-        self, row: Translator, cluster: Cluster, *, virtual_cluster: str, host_namespace: str, on_twin: OnTwin
+        self,
+        row: Translator,
+        cluster: Cluster,
+        *,
+        virtual_cluster: str,
+        host_namespace: str,
+        on_twin: OnTwin,
+        on_synced: Callable[[], None],
     ) -> None:
         self.row = row
         self.synced = Event()
+        """The first list is complete."""
+        self.answered_once = Event()
+        """It is, or the host has refused it."""
         self._cluster = cluster
         self._name = virtual_cluster
         self._namespace = host_namespace
         self._on_twin = on_twin
+        self._on_synced = on_synced
+        self._refused = False
         self._twins: dict[str, Twin] = {}
         self._tombs: OrderedDict[str, str] = OrderedDict()
         self._vanished: OrderedDict[str, str] = OrderedDict()
@@ -75,9 +87,23 @@ class HostInformer:
             self._handle(event)
 
     def _handle(self, event: ClusterEvent) -> None:
+        if event.type is ClusterEventType.REFUSED:
+            if not self._refused:
+                log.warning(
+                    "host refuses a kind, it is not synced",
+                    extra={"resource": self.row.resource.resource, "error": event.message},
+                )
+            self._refused = True
+            self.answered_once.set()
+            return
         if event.obj is None:
             self._revision = max(self._revision, event.revision)
+            self._refused = False
+            first = not self.synced.is_set()
             self.synced.set()
+            self.answered_once.set()
+            if first:
+                self._on_synced()
             return
         twin = make_twin(event.obj)
         self._revision = max(self._revision, twin.revision)

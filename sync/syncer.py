@@ -122,6 +122,7 @@ class Syncer:
                     virtual_cluster=context.cluster,
                     host_namespace=context.host_namespace,
                     on_twin=self._twin_changed,
+                    on_synced=self._informer_synced,
                 )
                 for row in rows
             },
@@ -191,7 +192,7 @@ class Syncer:
                     for i in self._engine.informers.values()
                 ]
                 for informer in self._engine.informers.values():
-                    await informer.synced.wait()
+                    await informer.answered_once.wait()
                 self._begin()
                 workers = [group.create_task(self._work(), name=f"sync {n}") for n in range(self._workers)]
                 try:
@@ -310,6 +311,11 @@ class Syncer:
         if self.synced.is_set():
             self.queue.add((row.resource, namespace, name), row.priority)
 
+    def _informer_synced(self) -> None:
+        """A kind that the host refused at first."""
+        if self.synced.is_set():
+            self.queue.refill()
+
     def _host_pod_uid(self, namespace: str, name: str) -> str:
         twin = self.twin(Ref(PODS, namespace, name))
         return twin.uid if twin is not None else ""
@@ -376,6 +382,8 @@ class Syncer:
         resource, namespace, name = key
         engine = self._engine
         row = self._rows[resource]
+        if not engine.informers[resource].synced.is_set():
+            raise Retry(REFUSED_AGAIN_S)  # the host refuses the kind; once it does not, all keys are looked at
         entry = engine.virtual.cached(resource, namespace, name)
         host_name = names.host_name(name, namespace, engine.context.cluster)
         twin = engine.informers[resource].get(host_name)

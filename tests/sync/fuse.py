@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import TypeVar
 
-from sync.cluster import Unreachable
-from sync.virtual import VirtualCluster
+from sync.cluster import ClusterEvent, ClusterEventType, Unreachable
+from sync.virtual import InProcessCluster, VirtualCluster
 from vapi.gvk import GVR, Obj
 from vapi.registry.client import Client
 
@@ -101,3 +101,22 @@ class FusedCluster(VirtualCluster):
 
     async def bind(self, namespace: str, name: str, node: str, *, uid: str) -> Obj:
         return await self._fuse.write(lambda: super(FusedCluster, self).bind(namespace, name, node, uid=uid))
+
+
+class Refusing(InProcessCluster):
+    """A host that gives no right to one kind, until `allowed`."""
+
+    def __init__(self, client: Client, refused: GVR) -> None:
+        super().__init__(client)
+        self.allowed = asyncio.Event()
+        self._refused = refused
+
+    async def watch(
+        self, gvr: GVR, namespace: str = "", *, label_selector: str = "", metadata_only: bool = False
+    ) -> AsyncIterator[ClusterEvent]:
+        if gvr == self._refused:
+            yield ClusterEvent(ClusterEventType.REFUSED, message="forbidden")
+            await self.allowed.wait()
+        events = super().watch(gvr, namespace, label_selector=label_selector, metadata_only=metadata_only)
+        async for event in events:
+            yield event

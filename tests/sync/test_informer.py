@@ -23,7 +23,9 @@ class Rig:
 
     def __init__(self, row: Translator = configmaps.TRANSLATOR) -> None:
         self.told: list[tuple[str, str, bool, bool]] = []
-        self.informer = HostInformer(row, Script(), virtual_cluster="vc", host_namespace="h", on_twin=self._on_twin)
+        self.informer = HostInformer(
+            row, Script(), virtual_cluster="vc", host_namespace="h", on_twin=self._on_twin, on_synced=lambda: None
+        )
 
     def _on_twin(self, row: Translator, namespace: str, name: str, before: Twin | None, after: Twin | None) -> None:
         self.told.append((namespace, name, before is not None, after is not None))

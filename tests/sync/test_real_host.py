@@ -220,6 +220,7 @@ async def test_a_service_goes_out_and_a_restart_writes_nothing(real_host: RealHo
         await r.tenant.client("t").create(SERVICES, service)
         await r.twin(SERVICES, "web")
         assert r.syncer is not None
+        await until(lambda: r.the(PODS, "web")["status"].get("conditions"))  # the host's scheduler has had its say
         await until(lambda: r.syncer is not None and r.syncer.queue.idle)
         gvrs = ((PODS, "web"), (SERVICES, "web"), (CONFIGMAPS, "a"), (SECRETS, "b"))
         before = [(await r.there(*o))["metadata"]["resourceVersion"] for o in gvrs]

@@ -10,7 +10,7 @@ from sync import metadata as md
 from sync.anchor import AnchorMismatch
 from sync.translator import ENDPOINTS, ENDPOINTSLICES
 from tests.planes import CONFIGMAPS, NAMESPACES, PODS, SERVICES, configmap, pod
-from tests.sync.fuse import FusedCluster, Outage
+from tests.sync.fuse import FusedCluster, Outage, Refusing
 from tests.sync.rig import HOST_NAMESPACE, Rig, rig
 from vapi.gvk import Obj
 
@@ -309,6 +309,20 @@ async def test_start_waits_for_the_host() -> None:
             await asyncio.sleep(0)
         assert not starting.done()
         starting.cancel()
+
+
+async def test_a_kind_without_rights_is_left_out_until_they_are_given() -> None:
+    async with rig(started=False) as r:
+        refusing = Refusing(r.host.client("vapi"), SERVICES)
+        r.host_cluster = refusing
+        await r.start()
+        await r.virtual.create(SERVICES, service("web"))
+        await r.virtual.create(PODS, pod("web"))
+        await r.settle()
+        assert (r.host_names(PODS), r.host_names(SERVICES)) == ([r.host_name("web")], [])
+        refusing.allowed.set()
+        await r.settle()
+        assert r.host_names(SERVICES) == [r.host_name("web")]
 
 
 # --- services -------------------------------------------------------------------------------------------
