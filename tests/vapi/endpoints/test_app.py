@@ -213,6 +213,19 @@ async def test_head_has_no_body_and_old_clients_are_closed_on(tmp_path: Path) ->
         await writer.wait_closed()
 
 
+async def test_a_client_that_asks_first_is_told_to_send(tmp_path: Path) -> None:
+    async with live(tmp_path) as up:
+        reader, writer = await up.connect()
+        head = f"POST {CONFIGMAPS} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer admin\r\nExpect: 100-continue\r\n"
+        body = json.dumps(configmap("a")).encode()
+        writer.write(f"{head}Content-Length: {len(body)}\r\n\r\n".encode())
+        assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+        writer.write(body)
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 201 Created\r\n")
+        writer.close()
+        await writer.wait_closed()
+
+
 async def test_what_is_no_http_is_400(tmp_path: Path) -> None:
     async with live(tmp_path) as up:
         reader, writer = await up.connect()
