@@ -22,6 +22,9 @@ Examples:
 """
 
 
+_FILE_HELP = "YAML file of the same settings, as hostRate: 400.  [VAPI_CONFIG]"
+
+
 def _settings(names: tuple[str, ...] | None = None) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """The settings of `config` as options; their parsing and defaults stay there."""
 
@@ -31,9 +34,9 @@ def _settings(names: tuple[str, ...] | None = None) -> Callable[[Callable[..., A
                 default = f"  [{setting.variable}; default: {setting.default}]" if setting.default else ""
                 text = setting.help + (default or f"  [{setting.variable}]")
                 command = click.option(setting.flag, setting.name, metavar=setting.metavar, help=text)(command)
-        return click.option(
-            "--config", "file", type=click.Path(path_type=Path), metavar="FILE", help="YAML file of the same settings."
-        )(command)
+        return click.option("--config", "file", type=click.Path(path_type=Path), metavar="FILE", help=_FILE_HELP)(
+            command
+        )
 
     return decorate
 
@@ -83,7 +86,17 @@ def _fail(message: str) -> NoReturn:
 
 
 def main() -> None:
-    cli(prog_name="vapi")
+    """What is typed wrong ends with one line, as what is set wrong does; click would print three."""
+    try:
+        cli(prog_name="vapi", standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except click.UsageError as error:
+        command = error.ctx.command_path if error.ctx else "vapi"
+        _fail(f"{error.format_message().removesuffix('.')} (see '{command} --help')")
+    except click.Abort:
+        sys.exit(130)  # as a shell says of Ctrl-C
 
 
 if __name__ == "__main__":

@@ -189,7 +189,7 @@ def _value(
     file: Path | None,
 ) -> Any:
     text, source = setting.default, f"the default of {setting.flag}"
-    if setting.key in keys:
+    if keys.get(setting.key) is not None:
         text, source = str(keys[setting.key]), f"{setting.key} in {file}"
     if variables.get(setting.variable):
         text, source = variables[setting.variable], setting.variable

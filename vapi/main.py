@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import gc
 import ipaddress
 import logging
+import os
 import signal
 import sys
 import uuid
@@ -69,13 +71,17 @@ def run(config: Config) -> int:
     except BaseExceptionGroup as group:
         first = _first(group)
         if isinstance(first, _ENDS):
-            return _end(str(first))
+            return _end(_one_line(first))
         raise
     except _ENDS as error:
-        return _end(str(error))
+        return _end(_one_line(error))
 
 
-_ENDS = (HostError, AnchorMismatch, StorageError, OSError, ApiError)
+class ListenError(Exception):
+    """The API server cannot listen; one line for the person who started us."""
+
+
+_ENDS = (HostError, ListenError, AnchorMismatch, StorageError, OSError, ApiError)
 """What ends the start with one line; everything else is a bug and keeps its traceback."""
 
 
@@ -84,6 +90,17 @@ def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
     while isinstance(inner, BaseExceptionGroup):
         inner = inner.exceptions[0]
     return inner
+
+
+def _one_line(error: BaseException) -> str:
+    return _os_error(error) if isinstance(error, OSError) else str(error)
+
+
+def _os_error(error: OSError) -> str:
+    """Without the number and what asyncio adds; with the file, where it has one."""
+    known = error.errno is not None and error.errno > 0  # a failed look-up has numbers of its own
+    text = os.strerror(error.errno or 0) if known else error.strerror or str(error)
+    return f"{error.filename}: {text}" if error.filename is not None else text
 
 
 def _end(message: str) -> int:
@@ -118,7 +135,10 @@ class RunningCluster:
 
 @contextlib.asynccontextmanager
 async def virtual_cluster(config: Config) -> AsyncIterator[RunningCluster]:
-    """The whole of it until the block ends. Raises HostError, AnchorMismatch, StorageError, OSError, ApiError."""
+    """The whole of it until the block ends.
+
+    Raises HostError, ListenError, AnchorMismatch, StorageError, OSError, ApiError.
+    """
     clock = SystemClock()
     schemas = load_schemas()
     _make_private(config.data_dir)
@@ -151,13 +171,18 @@ async def virtual_cluster(config: Config) -> AsyncIterator[RunningCluster]:
             )
         )
         namespace = host_namespace(config)
-        api = await apiserver.open_api(
-            plane,
-            pki,
-            rbac,
-            listen=(config.listen.host, config.listen.port),
-            names=pki_module.serving_names(others=_other_names(config, namespace)),
-        )
+        try:
+            api = await apiserver.open_api(
+                plane,
+                pki,
+                rbac,
+                listen=(config.listen.host, config.listen.port),
+                names=pki_module.serving_names(others=_other_names(config, namespace)),
+            )
+        except OSError as error:
+            if error.filename is not None:  # a certificate that cannot be written
+                raise
+            raise ListenError(f"--listen {config.listen}: {_os_error(error)}") from None
         stack.push_async_callback(api.stop)
         kubeconfig = config.data_dir / "kubeconfig"
         api.write_kubeconfig(kubeconfig, server=_server_url(config, api.port), name=config.name)
@@ -336,8 +361,11 @@ def _server_url(config: Config, port: int) -> str:
 
 
 def _make_private(directory: Path) -> None:
-    """Raises OSError."""
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    """Raises OSError, which names the directory."""
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except FileExistsError:
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(directory)) from None
 
 
 def _announce(cluster: RunningCluster, config: Config) -> None:
