@@ -15,7 +15,6 @@ from typing import Any
 import yaml
 
 from vapi import encoding
-from vapi.cacher.entry import Entry
 from vapi.endpoints.forms import LIST_TAIL, Form
 from vapi.endpoints.http import JSON, NO_CACHE, YAML, ApiRequest, ApiResponse, retry_headers
 from vapi.endpoints.negotiate import PLAIN_JSON, Answer, accepts_gzip, error_answer, wants_pretty
@@ -29,10 +28,6 @@ SLICE_S = 0.002  # design law 9
 GZIP_FROM_BYTES = 128 << 10  # upstream defaultGzipThresholdBytes
 GZIP_LEVEL = 1  # upstream defaultGzipContentEncodingLevel
 LOOK_EVERY = 16  # slow items encoded between two looks at the clock: 16 Table rows are 0.5 ms
-
-
-def json_response(status: int, body: bytes) -> ApiResponse:
-    return ApiResponse(status, JSON, body, [NO_CACHE])
 
 
 async def object_response(status: int, body: bytes, request: ApiRequest, query: Query, answer: Answer) -> ApiResponse:
@@ -141,10 +136,6 @@ async def _gzip_pieces(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         if packed:
             yield packed
     yield compressor.flush()
-
-
-def entry_response_body(form: Form, entry: Entry) -> bytes:
-    return form.single(entry, entry.revision)
 
 
 # --- errors ---------------------------------------------------------------------------------------
