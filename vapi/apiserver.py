@@ -26,9 +26,10 @@ from vapi.endpoints.app import ApiServer
 from vapi.endpoints.bodies import SchemaDecoder
 from vapi.endpoints.discovery import Discovery
 from vapi.endpoints.dispatch import Dispatcher, Parts
+from vapi.endpoints.http import ApiResponse
 from vapi.endpoints.nonresource import Check, Health, Issuer
 from vapi.endpoints.openapi import OpenApi
-from vapi.endpoints.proxy import NoTunnel, Tunnel
+from vapi.endpoints.proxy import NoTunnel, Tunnel, TunnelTarget, Upstream
 from vapi.http_client import HttpClient
 from vapi.metrics import Metrics
 from vapi.plane import ControlPlane
@@ -47,8 +48,8 @@ class LateTunnel:
 
     inner: Tunnel = field(default_factory=NoTunnel)
 
-    async def resolve(self, target: object) -> object:
-        return await self.inner.resolve(target)  # type: ignore[arg-type]
+    async def resolve(self, target: TunnelTarget) -> Upstream | ApiResponse:
+        return await self.inner.resolve(target)
 
 
 @dataclass(slots=True)
@@ -138,7 +139,7 @@ async def open_api(
         discovery=lambda catalog: Discovery(catalog, f"{listen[0]}:{listen[1]}"),
         openapi=lambda catalog: OpenApi(catalog, plane.schemas.definitions, clock),
         calls={**reviews, **scales.handlers(), **PodCalls(registry, clock).handlers()},
-        tunnel=tunnel,  # type: ignore[arg-type]
+        tunnel=tunnel,
         issuer=Issuer(jwt_keys.openid_configuration(DEFAULT_ISSUER, DEFAULT_ISSUER + JWKS_PATH), keys.jwks),
         health=health,
         metrics=metrics,

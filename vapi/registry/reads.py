@@ -180,7 +180,7 @@ class Reads:
             if not labels.empty:
                 checks.append(lambda entry: labels.matches(entry.labels))
         if field_selector:
-            fields = selectors.parse_field_selector(field_selector, row.field_labels)
+            fields = selectors.parse_field_selector(field_selector, row.field_labels, custom=row.custom)
             if not fields.empty:
                 checks.append(lambda entry: fields.matches(entry.fields))
         if not checks:
