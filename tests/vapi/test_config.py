@@ -1,0 +1,147 @@
+"""Where a setting comes from, and what of it is refused, by name, in one line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from vapi.config import SETTINGS, Address, Config, ConfigError, HostChoice, load, parse_address
+
+
+def loaded(file: Path | None = None, environment: dict[str, str] | None = None, **flags: str) -> Config:
+    return load(flags, file, environment or {})
+
+
+def yaml_file(directory: Path, text: str) -> Path:
+    file = directory / "vapi.yaml"
+    file.write_text(text)
+    return file
+
+
+def refusal(file: Path | None = None, environment: dict[str, str] | None = None, **flags: str) -> str:
+    with pytest.raises(ConfigError) as raised:
+        loaded(file, environment, **flags)
+    message = str(raised.value)
+    assert "\n" not in message
+    return message
+
+
+def test_without_any_setting_a_virtual_cluster_runs_on_this_machine() -> None:
+    config = loaded()
+    assert (config.name, config.store, config.host) == ("vapi", "sqlite", HostChoice("embedded"))
+    assert (config.listen, config.advertise, config.host_rate) == (Address("127.0.0.1", 6443), None, 400.0)
+
+
+def test_a_flag_goes_over_a_variable_over_the_file_over_the_default(tmp_path: Path) -> None:
+    file = yaml_file(tmp_path, "name: of-file\nhostRate: 1\nstore: memory\n")
+    environment = {"VAPI_NAME": "of-variable", "VAPI_HOST_RATE": "2"}
+    config = loaded(file, environment, name="of-flag")
+    assert (config.name, config.host_rate, config.store, config.log_level) == ("of-flag", 2.0, "memory", "INFO")
+
+
+def test_the_file_can_be_named_by_a_variable(tmp_path: Path) -> None:
+    file = yaml_file(tmp_path, "name: of-file")
+    assert loaded(environment={"VAPI_CONFIG": str(file)}).name == "of-file"
+
+
+@pytest.mark.parametrize("text", ["", "# nothing\n", "name:\nadvertise: null\n"], ids=["empty", "comment", "nulls"])
+def test_what_the_file_leaves_empty_has_its_default(tmp_path: Path, text: str) -> None:
+    assert loaded(yaml_file(tmp_path, text)) == loaded()
+
+
+def test_a_service_named_vapi_in_our_namespace_sets_nothing() -> None:
+    """Kubernetes gives the pod VAPI_PORT, VAPI_SERVICE_HOST and more for it: unknown variables are let be."""
+    assert loaded(environment={"VAPI_PORT": "tcp://10.0.0.1:443", "VAPI_SERVICE_HOST": "10.0.0.1"}) == loaded()
+
+
+def test_every_setting_can_be_given_as_flag_variable_and_key(tmp_path: Path) -> None:
+    kubeconfig = tmp_path / "config"
+    kubeconfig.touch()
+    values = {
+        "name": "team-a",
+        "data_dir": "/data",
+        "store": "etcd=http://127.0.0.1:2379,http://127.0.0.1:2381",
+        "host": f"kubeconfig={kubeconfig}",
+        "host_namespace": "team-a",
+        "host_rate": "0",
+        "listen": "[::]:443",
+        "advertise": "vapi.example.com:6443",
+        "log_level": "debug",
+    }
+    assert values.keys() == {setting.name for setting in SETTINGS}
+    by_flags = load(values, None, {})
+    by_variables = load({}, None, {setting.variable: values[setting.name] for setting in SETTINGS})
+    lines = [f"{setting.key}: '{values[setting.name]}'" for setting in SETTINGS]
+    by_file = load({}, yaml_file(tmp_path, "\n".join(lines)), {})
+    assert by_flags == by_variables == by_file
+    assert by_flags.host == HostChoice("kubeconfig", kubeconfig)
+    assert (str(by_flags.listen), str(by_flags.advertise)) == ("[::]:443", "vapi.example.com:6443")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "reason"),
+    [
+        ("name", "A b", "RFC 1123 label"),
+        ("name", "a" * 33, "no more than 32"),
+        ("name", "a-x-b", "must not contain -x-"),
+        ("name", "x-a", "must not contain -x-"),
+        ("host_namespace", "No", "RFC 1123 label"),
+        ("store", "postgres", "sqlite, memory or etcd=URL"),
+        ("store", "sqlite=/x", "sqlite, memory or etcd=URL"),
+        ("store", "etcd=", "sqlite, memory or etcd=URL"),
+        ("store", "etcd=http://a b", "no etcd URL"),
+        ("host", "cloud", "embedded, none, in-cluster or kubeconfig=PATH"),
+        ("host", "kubeconfig=", "embedded, none, in-cluster or kubeconfig=PATH"),
+        ("host", "kubeconfig=/does/not/exist", "is not a file"),
+        ("host_rate", "fast", "number of requests a second"),
+        ("host_rate", "-1", "0 (no limit) or more"),
+        ("host_rate", "nan", "0 (no limit) or more"),
+        ("host_rate", "inf", "0 (no limit) or more"),
+        ("listen", "6443", "must be ADDR:PORT"),
+        ("listen", "127.0.0.1:x", "must be ADDR:PORT"),
+        ("listen", "127.0.0.1:65536", "must be ADDR:PORT"),
+        ("listen", "under_score:1", "neither an IP address nor a host name"),
+        ("advertise", "192.0.2.1", "must be ADDR:PORT"),
+        ("log_level", "loud", "debug, info, warning or error"),
+    ],
+)
+def test_what_does_not_fit_is_refused_by_the_name_of_its_setting(
+    name: str, value: str, reason: str, tmp_path: Path
+) -> None:
+    setting = next(each for each in SETTINGS if each.name == name)
+    with pytest.raises(ConfigError, match=f"^{setting.flag}: "):
+        load({name: value}, None, {})
+    by_variable = refusal(environment={setting.variable: value})
+    assert by_variable.startswith(f"{setting.variable}: ")
+    by_file = refusal(yaml_file(tmp_path, f"{setting.key}: '{value}'"))
+    assert by_file.startswith(f"{setting.key} in {tmp_path}")
+    assert reason in by_variable and reason in by_file
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("nme: x\n", "unknown setting nme; known: advertise, dataDir"),
+        ("data-dir: x\n", "unknown setting data-dir"),
+        ("- name\n", "must be a map"),
+        ("{", "not YAML"),
+        ("name: [a]\n", "name in"),
+    ],
+    ids=["unknown", "a flag's name", "a list", "no YAML", "a list as value"],
+)
+def test_a_file_that_is_no_configuration_is_refused_by_its_path(tmp_path: Path, text: str, reason: str) -> None:
+    message = refusal(yaml_file(tmp_path, text))
+    assert reason in message and str(tmp_path) in message
+
+
+def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    assert refusal(tmp_path / "none.yaml").endswith("none.yaml: No such file or directory")
+
+
+@pytest.mark.parametrize(
+    ("text", "host", "port"),
+    [(":6443", "0.0.0.0", 6443), ("[::1]:0", "::1", 0), ("localhost:65535", "localhost", 65535)],
+)
+def test_an_address_is_a_host_and_a_port(text: str, host: str, port: int) -> None:
+    assert parse_address(text) == Address(host, port)
