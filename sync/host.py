@@ -43,6 +43,7 @@ WATCH_SILENCE_S = 130.0
 WATCH_TIMEOUT_S = (300, 600)
 """Asked for at random, so that watches do not end together; client-go: 5 to 10 minutes."""
 RECONNECT_S = (0.2, 5.0)
+CLOSE_S = 0.25
 RELOAD_AFTER_S = 10.0
 """A 401 reads the configuration again (exec plugins, rotated files), at most this often."""
 TOLD_AT_ONCE = 64
@@ -96,6 +97,9 @@ class HostCluster:
         session, self._session = self._session, None
         if session is not None:
             await session.close()
+            # Connections whose request was cancelled still say goodbye (TLS), and nobody tells when they have:
+            # aiohttp's own advice (client_advanced, "Graceful Shutdown") is to wait.
+            await asyncio.sleep(CLOSE_S)
 
     def _open_session(self) -> Any:
         if self._session is None:
@@ -116,7 +120,9 @@ class HostCluster:
             return False
         self._reloaded_at = now
         self._configuration = await _load(self._kubeconfig, self._temp_dir)
-        await self.close()
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()  # requests under way break, and are tried again
         return True
 
     # --- requests -------------------------------------------------------------------------------------------

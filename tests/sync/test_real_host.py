@@ -144,6 +144,11 @@ async def create(r: Real) -> None:
     await r.twin(PODS, "web")
 
 
+async def revision(r: Real, gvr: GVR, name: str) -> str:
+    """With the name, so that a failure says what was written."""
+    return f"{gvr.resource} {(await r.there(gvr, name))['metadata']['resourceVersion']}"
+
+
 async def no_pods(r: Real) -> bool:
     return not await r.host.list(PODS, r.namespace)
 
@@ -223,11 +228,11 @@ async def test_a_service_goes_out_and_a_restart_writes_nothing(real_host: RealHo
         await until(lambda: r.the(PODS, "web")["status"].get("conditions"))  # the host's scheduler has had its say
         await until(lambda: r.syncer is not None and r.syncer.queue.idle)
         gvrs = ((PODS, "web"), (SERVICES, "web"), (CONFIGMAPS, "a"), (SECRETS, "b"))
-        before = [(await r.there(*o))["metadata"]["resourceVersion"] for o in gvrs]
+        before = [await revision(r, *o) for o in gvrs]
         await r.kill()
         await r.start()
         await until(lambda: r.syncer is not None and r.syncer.queue.idle)
-        assert [(await r.there(*o))["metadata"]["resourceVersion"] for o in gvrs] == before
+        assert [await revision(r, *o) for o in gvrs] == before
         assert r.events == []
 
 
