@@ -15,7 +15,7 @@ from pathlib import Path
 from storage.store import Store
 from vapi.auth import bootstrap, jwt_keys, kubeconfig
 from vapi.auth import pki as pki_module
-from vapi.auth.authenticator import Authenticator
+from vapi.auth.authenticator import Anonymous, Authenticator
 from vapi.auth.pki import Pki
 from vapi.auth.rbac import Rbac
 from vapi.auth.reviews import review_table
@@ -113,13 +113,14 @@ async def open_api(
     listen: tuple[str, int],
     names: tuple[str, ...],
     checks: tuple[Check, ...] = (),
+    anonymous: Anonymous = Anonymous.HEALTH,
 ) -> Api:
     """Bootstraps the plane and listens. `rbac` is the one its plugins were made with. Raises OSError, ApiError."""
     clock, registry = plane.clock, plane.registry
     rbac.attach(registry)
     keys = jwt_keys.from_pem(pki.material.token_keys)
     tokens = TokenRequests(registry, TokenSigner(keys, clock), clock)
-    authenticator = Authenticator(TokenVerifier(keys, registry, clock), clock)
+    authenticator = Authenticator(TokenVerifier(keys, registry, clock), clock, anonymous=anonymous)
     client = plane.client("kube-apiserver")
     await bootstrap.ensure_bootstrap(client, clock)
     await bootstrap.ensure_tracking(client, clock)
@@ -127,7 +128,7 @@ async def open_api(
     pki.ensure_serving(names)
     tls = pki.server_context()
     reviews = review_table(rbac=rbac, authorizer=rbac, authenticator=authenticator, tokens=tokens, clock=clock)
-    scales = Scales(registry, plane.fields)
+    scales = Scales(registry, plane.fields, clock)
     health, metrics, tunnel, http = Health(), Metrics(), LateTunnel(), HttpClient()
     health.checks.extend(checks)
     parts = Parts(

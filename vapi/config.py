@@ -82,6 +82,8 @@ class Config:
     """Requests a second to the host; 0: no limit."""
     listen: Address
     advertise: Address | None
+    anonymous: str
+    """What who presents nothing may ask for: health, all (as far as RBAC goes) or off; `auth.authenticator.Anonymous`."""
     log_level: str
 
 
@@ -152,6 +154,12 @@ def _advertise(text: str) -> Address | None:
     return parse_address(text) if text else None
 
 
+def _anonymous(text: str) -> str:
+    if text not in ("health", "all", "off"):
+        raise ValueError("must be health, all or off")
+    return text
+
+
 def _level(text: str) -> str:
     if text.lower() not in ("debug", "info", "warning", "error"):
         raise ValueError("must be debug, info, warning or error")
@@ -167,6 +175,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("host_rate", "400", _rate, "Requests a second to the host; 0 for no limit.", "N"),
     Setting("listen", "127.0.0.1:6443", parse_address, "Where the API server listens; port 0 picks one.", "ADDR:PORT"),
     Setting("advertise", "", _advertise, "Where pods of the host reach this server, if it runs outside.", "ADDR:PORT"),
+    Setting("anonymous", "health", _anonymous, "Requests without credentials: health, all or off.", "WHICH"),
     Setting("log_level", "info", _level, "debug, info, warning or error.", "LEVEL"),
 )
 

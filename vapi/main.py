@@ -41,6 +41,7 @@ from vapi.apiserver import Api
 from vapi.auth import bootstrap
 from vapi.auth import pki as pki_module
 from vapi.auth.admission import builtin_plugins
+from vapi.auth.authenticator import Anonymous
 from vapi.auth.rbac import Rbac
 from vapi.clock import SystemClock
 from vapi.config import Config, ConfigError, in_cluster_namespace
@@ -178,6 +179,7 @@ async def virtual_cluster(config: Config) -> AsyncIterator[RunningCluster]:
                 rbac,
                 listen=(config.listen.host, config.listen.port),
                 names=pki_module.serving_names(others=_other_names(config, namespace)),
+                anonymous=Anonymous(config.anonymous),
             )
         except OSError as error:
             if error.filename is not None:  # a certificate that cannot be written

@@ -67,6 +67,7 @@ def test_every_setting_can_be_given_as_flag_variable_and_key(tmp_path: Path) -> 
         "host_rate": "0",
         "listen": "[::]:443",
         "advertise": "vapi.example.com:6443",
+        "anonymous": "all",
         "log_level": "debug",
     }
     assert values.keys() == {setting.name for setting in SETTINGS}
@@ -103,6 +104,7 @@ def test_every_setting_can_be_given_as_flag_variable_and_key(tmp_path: Path) -> 
         ("listen", "127.0.0.1:65536", "must be ADDR:PORT"),
         ("listen", "under_score:1", "neither an IP address nor a host name"),
         ("advertise", "192.0.2.1", "must be ADDR:PORT"),
+        ("anonymous", "yes", "health, all or off"),
         ("log_level", "loud", "debug, info, warning or error"),
     ],
 )
@@ -122,7 +124,7 @@ def test_what_does_not_fit_is_refused_by_the_name_of_its_setting(
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("nme: x\n", "unknown setting nme; known: advertise, dataDir"),
+        ("nme: x\n", "unknown setting nme; known: advertise, anonymous, dataDir"),
         ("data-dir: x\n", "unknown setting data-dir"),
         ("- name\n", "must be a map"),
         ("{", "not YAML"),

@@ -31,8 +31,11 @@ class Act(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Deletion:
+    """`edited`: `obj` differs from what is stored (a graceful kind shows its last deletionTimestamp in any case)."""
+
     act: Act
     obj: Obj
+    edited: bool = False
 
 
 def decide(row: Resource, obj: Obj, options: DeleteOptions, now: dt.datetime) -> Deletion:
@@ -51,10 +54,12 @@ def decide(row: Resource, obj: Obj, options: DeleteOptions, now: dt.datetime) ->
         if shorter:
             _mark(row, obj, grace_s, now, first=False)
         if not finalizers and (grace_s == 0 or not row.graceful):
-            return Deletion(Act.REMOVE, obj)
+            return Deletion(Act.REMOVE, obj, edited=shorter)
         return Deletion(Act.MARK if shorter or changed else Act.NOTHING, obj)
     if not finalizers and grace_s == 0 and not _has_spec_finalizers(row, obj):
-        return Deletion(Act.REMOVE, obj)
+        if row.graceful:
+            _mark(row, obj, 0, now, first=True)
+        return Deletion(Act.REMOVE, obj, edited=row.graceful)
     _mark(row, obj, grace_s, now, first=True)
     return Deletion(Act.MARK, obj)
 

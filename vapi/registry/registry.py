@@ -25,9 +25,8 @@ from vapi.registry.reads import Listing, Reads, stored_kind
 from vapi.registry.writes import Change, Writes, Written
 from vapi.resources.resource import Catalog, Resource
 
-DELETE_WORKERS = (
-    16  # of a deletecollection, so that its deletes share group commits; upstream --delete-collection-workers
-)
+DELETE_WORKERS = 16
+"""Of a deletecollection, so that its deletes share group commits; upstream --delete-collection-workers is 1."""
 
 
 class Registry:
@@ -94,10 +93,23 @@ class Registry:
         return await self._writes.patch(caller, row, namespace, name, patch, subresource=subresource)
 
     async def change(
-        self, caller: Caller, row: Resource, namespace: str, name: str, change: Change, *, subresource: str = ""
+        self,
+        caller: Caller,
+        row: Resource,
+        namespace: str,
+        name: str,
+        change: Change,
+        *,
+        subresource: str = "",
+        tracked: bool = False,
     ) -> Written:
-        """A write computed from the stored object; `change` may run several times, each on a fresh private dict."""
-        return await self._writes.change(caller, row, namespace, name, change, subresource=subresource)
+        """A write computed from the stored object; `change` may run several times, each on a fresh private dict.
+
+        `tracked`: its managedFields are computed too.
+        """
+        return await self._writes.change(
+            caller, row, namespace, name, change, subresource=subresource, tracked=tracked
+        )
 
     async def delete(self, caller: Caller, row: Resource, namespace: str, name: str, options: DeleteOptions) -> Written:
         return await self._writes.delete(caller, row, namespace, name, options)
@@ -105,23 +117,30 @@ class Registry:
     async def delete_collection(
         self, caller: Caller, row: Resource, namespace: str, list_options: ListOptions, options: DeleteOptions
     ) -> Listing:
-        """The entries that were deleted or marked; what somebody else deleted meanwhile is left out."""
-        listing = await self._reads.list(row, namespace, list_options)
-        slots = asyncio.Semaphore(DELETE_WORKERS)
+        """The listing as it was before, as kube-apiserver answers it; what somebody else deleted meanwhile is in it.
 
-        async def one(entry: Entry) -> Entry | None:
-            async with slots:
+        Raises the first ApiError, after the deletes that were under way.
+        """
+        listing = await self._reads.list(row, namespace, list_options)
+        left = iter(listing.entries)
+        failed: list[ApiError] = []
+
+        async def work() -> None:
+            for entry in left:
+                if failed:
+                    return
                 try:
-                    return (await self.delete(caller, row, entry.namespace, entry.name, options)).entry
+                    await self.delete(caller, row, entry.namespace, entry.name, options)
                 except ApiError as error:
-                    if error.code == 404:
-                        return None
-                    raise
+                    if error.code != 404:
+                        failed.append(error)
 
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(one(entry)) for entry in listing.entries]
-        deleted = [entry for task in tasks if (entry := task.result()) is not None]
-        return Listing(deleted, self._feed.revision)
+            for _ in range(min(DELETE_WORKERS, len(listing.entries))):
+                group.create_task(work())
+        if failed:
+            raise failed[0]
+        return listing
 
     # --- in process -----------------------------------------------------------------------------------
 

@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from vapi import errors
-from vapi.errors import ApiError
+from vapi.clock import Clock
 from vapi.gvk import GVK, GVR, Obj
+from vapi.registry import managed_fields, scale_fields
 from vapi.registry.ownership import FieldOwnership
 from vapi.registry.registry import Registry
+from vapi.registry.writes import APPLY
 from vapi.registry.virtual import Call, CallHandler, Reply
 from vapi.resources.resource import Resource, Verb
 from vapi.resources.strategy import Strategy
@@ -83,9 +85,10 @@ _OPERATORS = {
 class Scales:
     """Handlers of `<plural>/scale` for the CallTable."""
 
-    def __init__(self, registry: Registry, fields: FieldOwnership) -> None:
+    def __init__(self, registry: Registry, fields: FieldOwnership, clock: Clock) -> None:
         self._registry = registry
         self._fields = fields
+        self._clock = clock
 
     def handlers(self) -> Mapping[tuple[str, str, str], CallHandler]:
         return {(group, plural, "scale"): self.handle for group, plural in SCALABLE}
@@ -97,41 +100,68 @@ class Scales:
             return Reply(to_scale(entry.obj(), row), 200)
 
         def change(obj: Obj) -> Obj:
-            wanted = self._wanted(call, to_scale(obj, row))
-            obj["spec"]["replicas"] = wanted
-            return obj
+            return self._scaled(call, obj, row)
 
         written = await self._registry.change(
-            call.caller, call.row, call.namespace, call.name, change, subresource="scale"
+            call.caller, call.row, call.namespace, call.name, change, subresource="scale", tracked=True
         )
         return Reply(to_scale(written.entry.obj(), row), 200)
 
-    def _wanted(self, call: Call, scale: Obj) -> int:
-        patched = self._fields.patch(SCALE_ROW, scale, call.patch, call.caller) if call.patch is not None else call.body
-        wanted = patched or {}
-        metadata = wanted.get("metadata") or {}
-        if metadata.get("name", call.name) != call.name:
-            raise errors.bad_request(
-                f"the name of the object ({metadata['name']}) does not match the name on the URL ({call.name})"
+    def _scaled(self, call: Call, obj: Obj, row: ScaleRow) -> Obj:
+        """`obj`, edited, as the wanted Scale has it: its replicas and who owns them. Raises ApiError.
+
+        Source: pkg/registry/apps/deployment/storage scaleUpdatedObjectInfo.
+        """
+        metadata, paths = obj["metadata"], {call.row.gvk.api_version: scale_fields.REPLICAS}
+        owners = metadata.get("managedFields") or []
+        old = managed_fields.with_entries(to_scale(obj, row), scale_fields.to_scale(owners, paths))
+        wanted = self._wanted(call, old)
+        obj["spec"]["replicas"] = _replicas(call, old, wanted)
+        owners = scale_fields.to_parent(
+            owners, wanted["metadata"].get("managedFields"), api_version=call.row.gvk.api_version, paths=paths
+        )
+        return managed_fields.with_entries(obj, owners)
+
+    def _wanted(self, call: Call, old: Obj) -> Obj:
+        """The Scale after the write, managedFields included."""
+        now, patch = self._clock.now(), call.patch
+        if patch is not None and patch.content_type == APPLY:
+            return self._fields.apply(
+                SCALE_ROW,
+                old,
+                patch,
+                caller=call.caller,
+                subresource="scale",
+                name=call.name,
+                namespace=call.namespace,
+                now=now,
             )
-        version = metadata.get("resourceVersion")
-        if version and version != scale["metadata"]["resourceVersion"]:
-            raise errors.conflict(call.row.gvr, call.name)
-        uid = metadata.get("uid")
-        if uid and uid != scale["metadata"]["uid"]:
-            raise errors.conflict(
-                call.row.gvr,
-                call.name,
-                f"Precondition failed: UID in precondition: {uid}, UID in object meta: {scale['metadata']['uid']}",
-            )
-        replicas = (wanted.get("spec") or {}).get("replicas", 0)
-        if not isinstance(replicas, int) or isinstance(replicas, bool):
-            raise errors.bad_request("spec.replicas must be an integer")
-        if replicas < 0:
-            raise _negative(call, replicas)
-        return replicas
+        if patch is not None:
+            wanted = self._fields.patch(SCALE_ROW, old, patch, call.caller)
+        else:
+            wanted = call.body or {}
+        metadata = wanted.get("metadata")
+        if not isinstance(metadata, dict):
+            metadata = wanted["metadata"] = {}
+        self._fields.track(SCALE_ROW, old, wanted, manager=call.caller.field_manager, subresource="scale", now=now)
+        return wanted
 
 
-def _negative(call: Call, replicas: int) -> ApiError:
-    cause = errors.field_invalid("spec.replicas", replicas, "must be greater than or equal to 0")
-    return errors.invalid(SCALE, call.name, [cause])
+def _replicas(call: Call, old: Obj, wanted: Obj) -> int:
+    """Of the wanted Scale, once its preconditions hold. Raises ApiError."""
+    metadata, stored = wanted["metadata"], old["metadata"]
+    if metadata.get("name", call.name) != call.name:
+        raise errors.bad_request(
+            f"the name of the object ({metadata['name']}) does not match the name on the URL ({call.name})"
+        )
+    replicas = (wanted.get("spec") or {}).get("replicas", 0)
+    if replicas < 0:
+        cause = errors.field_invalid("spec.replicas", replicas, "must be greater than or equal to 0")
+        raise errors.invalid(SCALE, call.name, [cause])
+    gvr, uid, version = call.row.gvr, metadata.get("uid"), metadata.get("resourceVersion")
+    if uid and uid != stored["uid"]:
+        why = f"Precondition failed: UID in precondition: {uid}, UID in object meta: {stored['uid']}"
+        raise errors.conflict(GVR(gvr.group, gvr.version, f"{gvr.resource}/scale"), call.name, why)
+    if version and version != stored["resourceVersion"]:
+        raise errors.conflict(gvr, call.name)
+    return int(replicas)

@@ -141,7 +141,7 @@ class Writes:
     def _warn(self, caller: Caller, row: Resource, texts: Sequence[str]) -> None:
         for text in texts:
             caller.warn(text)
-        if row.not_acted_on and not caller.in_process:
+        if row.not_acted_on and not caller.in_process and not caller.dry_run:
             caller.warn(row.not_acted_on)
 
     async def _commit_create(self, caller: Caller, row: Resource, namespace: str, obj: Obj) -> Written:
@@ -258,6 +258,7 @@ class Writes:
                 row, None, patch, caller=caller, subresource="", name=name, namespace=namespace, now=now
             )
             try:
+                _set_namespace(row, _metadata(obj), namespace)
                 return await self._create_named(caller, row, namespace, obj, tracked=True)
             except errors.ApiError as error:
                 if error.reason != "AlreadyExists":
@@ -275,10 +276,21 @@ class Writes:
         )
 
     async def change(
-        self, caller: Caller, row: Resource, namespace: str, name: str, change: Change, *, subresource: str = ""
+        self,
+        caller: Caller,
+        row: Resource,
+        namespace: str,
+        name: str,
+        change: Change,
+        *,
+        subresource: str = "",
+        tracked: bool = False,
     ) -> Written:
-        """A write that is computed from the stored object (scale, binding): `change` edits the private dict it gets."""
-        return await self._update(caller, row, namespace, name, change, subresource=subresource)
+        """A write that is computed from the stored object (scale, binding): `change` edits the private dict it gets.
+
+        `tracked`: its managedFields are computed too.
+        """
+        return await self._update(caller, row, namespace, name, change, subresource=subresource, tracked=tracked)
 
     async def _update(
         self,
@@ -388,7 +400,8 @@ class Writes:
             revision = await self._store.delete(entry.key, expected=entry.revision)
             await self._feed.wait_until(revision, SEEN_S)
             await self._released(row, entry)
-            return Written(make_entry(kind, entry.key, value, revision, stored), removed=True)
+            # shown as it was written to be, at the version it was read: that write is never stored
+            return Written(make_entry(kind, entry.key, value, entry.revision, stored), removed=True)
         self._feed.expect(value, stored)
         try:
             revision = await self._store.update(entry.key, value, expected=entry.revision)
@@ -408,7 +421,7 @@ class Writes:
             request = AdmissionRequest(caller, row, Operation.DELETE, namespace, name, "", None, old)
             await self.admission.mutate(request)
             await self.admission.validate(request)
-            decision = deletion.decide(row, self._decode(row, entry), options, self._clock.now())
+            decision = deletion.decide(row, old, options, self._clock.now())
             try:
                 return await self._delete(caller, row, entry, decision)
             except storage.RevisionConflict as lost:
@@ -428,12 +441,20 @@ class Writes:
             case deletion.Act.MARK:
                 return await self._commit_update(caller, row, entry, decision.obj)
             case deletion.Act.REMOVE:
+                revision = entry.revision
                 if not caller.dry_run:
                     revision = await self._store.delete(entry.key, expected=entry.revision)
                     await self._feed.wait_until(revision, SEEN_S)
                     await self._released(row, entry)
-                    entry = make_entry(stored_kind(row), entry.key, entry.value, revision)
-                return Written(entry, removed=True)
+                return Written(self._removed(row, entry, decision, revision), removed=True)
+
+    def _removed(self, row: Resource, entry: Entry, decision: deletion.Deletion, revision: int) -> Entry:
+        """The last state, as the answer shows it."""
+        kind = stored_kind(row)
+        if not decision.edited:
+            return make_entry(kind, entry.key, entry.value, revision)
+        stored = row.to_stored(decision.obj) if row.to_stored else decision.obj
+        return make_entry(kind, entry.key, encoding.encode_stored(stored, kind.value_prefix), revision, stored)
 
     # --- numbers --------------------------------------------------------------------------------------
 

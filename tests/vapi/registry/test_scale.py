@@ -42,7 +42,7 @@ async def scale(plane: ControlPlane, verb: Verb, body: Obj | None = None, patch:
 async def _call(plane: ControlPlane, caller: Caller, verb: Verb, body: Obj | None, patch: PatchRequest | None) -> Obj:
     row = plane.catalog.of(planes.DEPLOYMENTS)
     call = Call(caller, row, "scale", verb, "default", "web", body, patch)
-    return (await Scales(plane.registry, plane.fields).handle(call)).obj
+    return (await Scales(plane.registry, plane.fields, planes.FakeClock()).handle(call)).obj
 
 
 def patch(content_type: str, body: object, validation: str = "Warn") -> PatchRequest:
