@@ -15,6 +15,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -50,6 +51,15 @@ def kubectl(
     if done.returncode != 0:
         raise KubectlError(f"kubectl {' '.join(arguments)}: {done.stderr.strip()}", done.returncode, done.stderr)
     return done.stdout
+
+
+class Refused(Exception):
+    """The server answered with a Status (`body`, JSON)."""
+
+    def __init__(self, code: int, body: str) -> None:
+        super().__init__(f"{code}: {body}")
+        self.code = code
+        self.body = body
 
 
 class KubectlError(Exception):
@@ -113,7 +123,7 @@ class Vapi:
         try:
             with self.open("GET", "/readyz", timeout_s=2) as answer:
                 return bool(answer.read() == b"ok")
-        except (OSError, urllib.error.URLError):
+        except (OSError, HTTPException, Refused):
             return False
 
     def kill(self) -> None:
@@ -149,17 +159,21 @@ class Vapi:
         self.kubectl("apply", "-f", "-", stdin=manifests(objects))
 
     def call(self, method: str, path: str, body: Any = None) -> Any:
-        """One request as the admin; the decoded answer. Raises URLError, OSError."""
+        """One request as the admin; the decoded answer. Raises Refused, OSError."""
         with self.open(method, path, body) as answer:
             return json.loads(answer.read())
 
     def open(self, method: str, path: str, body: Any = None, *, timeout_s: float = 30.0) -> Any:
-        """The open answer, for watches too."""
+        """The open answer, for watches too. Raises Refused, OSError."""
         data = json.dumps(body).encode() if body is not None else None
         request = urllib.request.Request(
             f"https://127.0.0.1:{self.port}{path}", data, {"Content-Type": "application/json"}, method=method
         )
-        return urllib.request.urlopen(request, context=self._context(), timeout=timeout_s)
+        try:
+            return urllib.request.urlopen(request, context=self._context(), timeout=timeout_s)
+        except urllib.error.HTTPError as error:
+            with error:
+                raise Refused(error.code, error.read().decode()) from None
 
     def _context(self) -> ssl.SSLContext:
         """Of the admin. Raises OSError as long as there is no kubeconfig."""

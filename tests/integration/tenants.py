@@ -66,6 +66,14 @@ def _or_none(get: Any) -> Any:
         raise
 
 
+def containers(pods: list[Any]) -> dict[str, list[tuple[str, int]]]:
+    """Pod → (container id, restarts): what changes if anything of it starts anew."""
+    return {
+        p["metadata"]["name"]: [(c["containerID"], c["restartCount"]) for c in p["status"]["containerStatuses"]]
+        for p in pods
+    }
+
+
 @contextlib.contextmanager
 def tenant(
     host: HostCluster,

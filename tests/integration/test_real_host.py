@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from tests.host_cluster import AGNHOST, NGINX, HostCluster, host_cluster
+from tests.host_cluster import AGNHOST, NGINX, HostCluster
 from tests.integration.tenants import Tenant, configmap, deployment, pod, secret, service, shell, tenant
 from tests.vapi_process import KubectlError, kubectl_binary, manifests, until
 
@@ -30,14 +30,8 @@ WHO_AM_I = '{"kind":"SelfSubjectReview","apiVersion":"authentication.k8s.io/v1"}
 
 
 @pytest.fixture(scope="module")
-def host() -> Iterator[HostCluster]:
-    with host_cluster(node=True) as cluster:
-        yield cluster
-
-
-@pytest.fixture(scope="module")
-def a(host: HostCluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tenant]:
-    with tenant(host, tmp_path_factory.mktemp("tenants"), advertise=host.our_address()) as one:
+def a(node_host: HostCluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tenant]:
+    with tenant(node_host, tmp_path_factory.mktemp("tenants"), advertise=node_host.our_address()) as one:
         yield one
 
 
@@ -72,14 +66,6 @@ def ready(a: Tenant, what: str) -> None:
 
 def in_box(a: Tenant, script: str, **options: Any) -> str:
     return a.kubectl("exec", "box", "--", "sh", "-c", script, **options).strip()
-
-
-def containers(pods: list[Any]) -> dict[str, list[tuple[str, int]]]:
-    """Pod → (container id, restarts): what changes if anything of it starts anew."""
-    return {
-        p["metadata"]["name"]: [(c["containerID"], c["restartCount"]) for c in p["status"]["containerStatuses"]]
-        for p in pods
-    }
 
 
 # --- containers really run ------------------------------------------------------------------------------
@@ -316,9 +302,9 @@ def of_namespace(twin: Any, namespace: str) -> bool:
 
 
 def test_two_virtual_clusters_with_the_same_names_do_not_see_each_other(
-    box: Tenant, host: HostCluster, tmp_path: Path
+    box: Tenant, node_host: HostCluster, tmp_path: Path
 ) -> None:
-    with tenant(host, tmp_path, name="a", advertise=host.our_address()) as other:
+    with tenant(node_host, tmp_path, name="a", advertise=node_host.our_address()) as other:
         other.vapi.apply(
             configmap("settings", color="blue"),
             pod("box", "sh", "-c", "sleep 1000", container={"envFrom": [{"configMapRef": {"name": "settings"}}]}),
