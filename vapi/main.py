@@ -282,7 +282,13 @@ async def _follow_host(tenancy: Tenancy, plane: ControlPlane, api: Api, config: 
         api.add_names(own.ip)
         cidr = str(ipaddress.ip_network(f"{own.ip}/16", strict=False))
         await _kubernetes_service(plane, api, config, own, cidr)
-    await tenancy.run()
+    try:
+        await tenancy.run()
+    except* AnchorMismatch as gone:
+        if not tenancy.syncer.synced.is_set():
+            raise
+        # the anchor was deleted under us: nothing may be synced any more, but the tenant's API goes on
+        log.error("sync has ended", extra={"reason": str(_first(gone))})
 
 
 async def _kubernetes_service(plane: ControlPlane, api: Api, config: Config, own: OwnService, cidr: str) -> None:

@@ -355,7 +355,8 @@ class Writes:
         new = graft.graft(row, request.obj or new, old, subresource)
         row.strategy.prepare_update(new, old, WriteContext(subresource, now, caller.user, caller.dry_run))
         metadata = new["metadata"]
-        if row.has_generation and graft.needs_generation(row, new, old):
+        # a binding writes the spec, but Kubernetes does not count it
+        if row.has_generation and subresource != "binding" and graft.needs_generation(row, new, old):
             metadata["generation"] = old["metadata"].get("generation", 0) + 1
         self._validate_changed(caller, row, new, old, subresource)
         request.obj = new

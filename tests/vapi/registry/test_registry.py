@@ -175,6 +175,14 @@ async def test_generation_rises_with_the_spec_alone() -> None:
         assert (await client.update(DEPLOYMENTS, labelled))["metadata"]["generation"] == 2
 
 
+async def test_binding_a_pod_does_not_count_as_a_new_generation() -> None:
+    async with plane() as running:
+        client = running.client("t")
+        created = await client.create(PODS, pod("p"))
+        bound = await client.bind("default", "p", "node", uid=created["metadata"]["uid"])
+        assert (bound["spec"]["nodeName"], bound["metadata"]["generation"]) == ("node", 1)
+
+
 async def test_a_finalizer_holds_an_object_until_it_is_taken_off() -> None:
     async with plane() as running:
         client = running.client("t")
