@@ -145,7 +145,11 @@ def not_acceptable(message: str) -> ApiError:
 
 
 def invalid(gvk: GVK, name: str, causes: Sequence[Cause]) -> ApiError:
-    """422 in field order; brackets only when there are two or more causes, as field.ErrorList prints itself."""
+    """422 in field order; brackets only when there are two or more causes, as field.ErrorList prints itself.
+
+    What two rules found is said once.
+    """
+    causes = list(dict.fromkeys(causes))
     texts = list(dict.fromkeys(c.text() for c in causes))
     joined = texts[0] if len(texts) == 1 else f"[{', '.join(texts)}]"
     details = _details(gvk, name)

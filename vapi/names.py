@@ -48,24 +48,32 @@ LABEL_VALUE_MESSAGE = (
 
 
 def too_long(limit: int) -> str:
+    """Of label keys and values, which Kubernetes counts in bytes."""
     return f"must be no more than {limit} bytes"
+
+
+def too_many_characters(limit: int) -> str:
+    """Of DNS names and the like."""
+    return f"must be no more than {limit} characters"
 
 
 def dns_subdomain(name: str) -> str:
     if len(name) > MAX_SUBDOMAIN:
-        return too_long(MAX_SUBDOMAIN)
+        return too_many_characters(MAX_SUBDOMAIN)
     return "" if _subdomain(name) else SUBDOMAIN_MESSAGE
 
 
 def dns_label(name: str) -> str:
     if len(name) > MAX_LABEL:
-        return too_long(MAX_LABEL)
-    return "" if _label(name) else LABEL_MESSAGE
+        return too_many_characters(MAX_LABEL)
+    if _label(name):
+        return ""
+    return "must not contain dots" if _subdomain(name) else LABEL_MESSAGE
 
 
 def dns1035_label(name: str) -> str:
     if len(name) > MAX_LABEL:
-        return too_long(MAX_LABEL)
+        return too_many_characters(MAX_LABEL)
     return "" if _dns1035(name) else DNS1035_MESSAGE
 
 

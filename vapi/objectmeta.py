@@ -39,13 +39,13 @@ def prepare_create(metadata: Obj, *, uid: str, now: dt.datetime, has_generation:
 
 
 def prepare_update(new: Obj, old: Obj) -> None:
-    """Keep what no client writes. A different uid or creationTimestamp stays, to be refused by validation."""
+    """Keep what no client writes. A different uid stays, to be refused by validation."""
     for key in ("selfLink",):
         new.pop(key, None)
     for key in ("uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generateName"):
         if not new.get(key) and key in old:
             new[key] = old[key]
-    for key in ("deletionTimestamp", "deletionGracePeriodSeconds", "generation"):
+    for key in ("creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation"):
         if key in old:
             new[key] = old[key]
         else:
@@ -103,7 +103,7 @@ def validate(metadata: Obj, *, name_check: NameCheck = names.dns_subdomain) -> S
     elif problem := _cached_check(name_check, name):
         causes.append(field_invalid("metadata.name", name, problem))
     causes.extend(validate_labels(metadata.get("labels") or {}, "metadata.labels"))
-    causes.extend(_validate_annotations(metadata.get("annotations") or {}))
+    causes.extend(validate_annotations(metadata.get("annotations") or {}))
     causes.extend(_validate_owners(metadata.get("ownerReferences") or ()))
     causes.extend(_validate_finalizers(metadata.get("finalizers") or ()))
     return causes
@@ -132,7 +132,8 @@ def validate_labels(labels: Obj, path: str) -> Sequence[Cause]:
     return causes
 
 
-def _validate_annotations(annotations: Obj) -> Sequence[Cause]:
+def validate_annotations(annotations: Obj) -> Sequence[Cause]:
+    """Causes name the annotations of an object; those of a template have another path."""
     causes: list[Cause] = []
     size = 0
     for key, value in sorted(annotations.items()):

@@ -75,21 +75,23 @@ def _ephemeral_containers(_row: Resource, new: Obj, old: Obj) -> Obj:
 
 
 def _resize(_row: Resource, new: Obj, old: Obj) -> Obj:
-    """Only resources and resizePolicy of containers that exist, and the pod's own resources."""
+    """Only resources and resizePolicy of containers, and the pod's own resources.
+
+    Other containers than there are come through: validation says what is wrong with them.
+    """
     spec, sent = dict(old["spec"]), new.get("spec") or {}
     for field in ("containers", "initContainers"):
-        if field not in spec:
-            continue
-        by_name = {c.get("name"): c for c in sent.get(field) or ()}
-        spec[field] = [_resized(c, by_name.get(c["name"])) for c in spec[field]]
+        stored, wanted = spec.get(field) or (), sent.get(field) or ()
+        if [c["name"] for c in stored] != [c.get("name") for c in wanted]:
+            spec[field] = list(wanted)
+        elif stored:
+            spec[field] = [_resized(c, w) for c, w in zip(stored, wanted, strict=True)]
     if "resources" in sent:
         spec["resources"] = sent["resources"]
     return {**old, "metadata": {**old["metadata"], **_version_and_fields(new)}, "spec": spec}
 
 
-def _resized(container: Obj, sent: Obj | None) -> Obj:
-    if sent is None:
-        return container
+def _resized(container: Obj, sent: Obj) -> Obj:
     resized = dict(container)
     for key in ("resources", "resizePolicy"):
         if key in sent:

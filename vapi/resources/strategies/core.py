@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from vapi import names
 from vapi.clock import rfc3339
 from vapi.gvk import Obj
-from vapi.resources.strategies.pods import prepare
+from vapi.resources.strategies import claims
+from vapi.resources.strategies.pods import prepare, rules
 from vapi.resources.strategy import Strategy, WriteContext
 
 KUBERNETES = "kubernetes"
@@ -55,6 +56,19 @@ STRATEGIES: Mapping[str, Strategy] = {
         name_check=names.dns_label, prepare_create=prepare_namespace, prepare_update=prepare_namespace_update
     ),
     "persistentvolumes": Strategy(prepare_create=prepare_volume, prepare_update=prepare_volume_update),
-    "pods": Strategy(prepare_create=prepare.prepare_create, prepare_update=prepare.prepare_update),
+    "persistentvolumeclaims": Strategy(
+        prepare_create=claims.prepare_create,
+        prepare_update=claims.prepare_update,
+        validate=claims.validate,
+        validate_update=claims.validate_update,
+    ),
+    "pods": Strategy(
+        prepare_create=prepare.prepare_create,
+        prepare_update=prepare.prepare_update,
+        validate=rules.validate,
+        validate_update=rules.validate_update,
+        validate_subresource=rules.validate_subresource,
+    ),
+    "podtemplates": Strategy(validate=rules.validate_template),
     "services": Strategy(name_check=names.dns_label),
 }

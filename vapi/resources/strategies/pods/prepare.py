@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from vapi.gvk import Obj
+from vapi.resources.strategies.pods import resources
 from vapi.resources.strategies.pods.qos import qos_class
 from vapi.resources.strategy import WriteContext
 
@@ -43,22 +44,23 @@ def prepare_create(obj: Obj, _context: WriteContext) -> None:
         if selector is not None:
             _add_keys(selector, constraint.get("matchLabelKeys") or (), "In", labels)
     if "resources" in spec:
-        complete_resources(spec)
+        resources.complete(spec)
     status["qosClass"] = qos_class(spec)
     obj["status"] = status
 
 
 def prepare_update(new: Obj, old: Obj, context: WriteContext) -> None:
     if context.subresource == "status":
-        _keep_status(new.setdefault("status", {}), old.get("status") or {})
+        status = new.setdefault("status", {})
+        _keep_status(status, old.get("status") or {})
+        _both_addresses(status)
         return
     if context.subresource in ("", "resize"):
         stored = old["spec"].get("resources")
         if stored is not None and "resources" not in new["spec"]:
             new["spec"] = {**new["spec"], "resources": stored}
     if context.subresource == "resize" and "resources" in new["spec"]:
-        new["spec"]["resources"] = {**new["spec"]["resources"]}
-        complete_resources(new["spec"])
+        resources.complete(new["spec"])
 
 
 def _keep_status(status: Obj, stored: Obj) -> None:
@@ -74,6 +76,15 @@ def _keep_status(status: Obj, stored: Obj) -> None:
         generation = known.pop(0) if known else 0
         if generation and not condition.get("observedGeneration"):
             condition["observedGeneration"] = generation
+
+
+def _both_addresses(status: Obj) -> None:
+    """`podIP` is the first of `podIPs`, whichever of the two was written."""
+    one, several = status.get("podIP"), status.get("podIPs")
+    if one and (not several or several[0].get("ip") != one):
+        status["podIPs"] = [{"ip": one}]
+    elif several and not one:
+        status["podIP"] = several[0].get("ip", "")
 
 
 # --- selectors that follow the pod's labels -----------------------------------------------------
@@ -99,10 +110,3 @@ def _add_keys(selector: Obj, keys: Sequence[str], operator: str, labels: Obj) ->
         if key in labels:
             requirement = {"key": key, "operator": operator, "values": [labels[key]]}
             selector.setdefault("matchExpressions", []).append(requirement)
-
-
-# --- resources of the pod itself ----------------------------------------------------------------
-
-
-def complete_resources(spec: Obj) -> None:
-    """Placeholder until `pods.resources` completes them from the containers'."""
