@@ -22,6 +22,7 @@ from vapi.control.namespace import NamespaceController
 from vapi.control.replicaset import REPLICATION_CONTROLLER, ReplicaSetController
 from vapi.control.root_ca import RootCaController
 from vapi.control.service_account import ServiceAccountController
+from vapi.control.statefulset import StatefulSetController
 from vapi.registry.client import Client
 
 
@@ -43,6 +44,7 @@ CONTROLLERS: Mapping[str, Factory] = {
     "replicaset-controller": lambda context, _: ReplicaSetController(context),
     "replicationcontroller-controller": lambda context, _: ReplicaSetController(context, REPLICATION_CONTROLLER),
     "deployment-controller": lambda context, _: DeploymentController(context),
+    "statefulset-controller": lambda context, _: StatefulSetController(context),
     "endpoints-controller": lambda context, _: EndpointsController(context),
     "endpointslice-controller": lambda context, _: EndpointSliceController(context),
     "endpointslice-mirroring-controller": lambda context, _: EndpointSliceMirroringController(context),

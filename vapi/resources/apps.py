@@ -49,6 +49,5 @@ ROWS: tuple[Resource, ...] = (
         categories=("all",),
         subresources=_SCALED,
         has_generation=True,
-        not_acted_on="StatefulSets are stored but no controller runs their pods yet",
     ),
 )

@@ -130,7 +130,6 @@ ROWS: tuple[Resource, ...] = (
         fields={"status.replicas": fields.number("status.replicas")},
         has_generation=True,
         default_propagation=Propagation.ORPHAN,
-        not_acted_on="ReplicationControllers are stored but no controller runs their pods yet",
     ),
     kind(
         V1,
