@@ -143,7 +143,22 @@ async def _gzip_pieces(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
 
 def error_response(error: ApiError, request: ApiRequest) -> ApiResponse:
     """Errors are small: never compressed, YAML where that is wanted."""
-    return status_response(error.code, error.status(), request, headers=retry_headers(error))
+    status = error.status()
+    try:
+        return status_response(error.code, status, request, headers=retry_headers(error))
+    except TypeError:
+        # what it quotes holds something without bytes: a header that is not UTF-8, a number of 70 bits
+        return status_response(error.code, _encodable(status), request, headers=retry_headers(error))
+
+
+def _encodable(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {_encodable(key): _encodable(member) for key, member in value.items()}
+    if isinstance(value, list):
+        return [_encodable(item) for item in value]
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()
+    return value if isinstance(value, bool | None) or (isinstance(value, int) and abs(value) < 1 << 63) else str(value)
 
 
 def status_response(

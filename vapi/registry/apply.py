@@ -103,7 +103,8 @@ def apply(
 
 def refuse_uid_on_create(gvr: GVR, name: str, config: Obj) -> None:
     """409 for an apply that names the uid of an object that does not exist."""
-    uid = (config.get("metadata") or {}).get("uid")
+    metadata = config.get("metadata")
+    uid = metadata.get("uid") if isinstance(metadata, dict) else None
     if uid:
         why = f"uid mismatch: the provided object specified uid {uid}, and no existing object was found"
         raise errors.conflict(gvr, name, why)

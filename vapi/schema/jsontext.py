@@ -41,7 +41,8 @@ def parse(data: bytes) -> Any:
     """
     text = data.decode("utf-8", "replace")
     try:
-        return _DECODER.decode(text)
+        value = _DECODER.decode(text)
+        return cleaned(value) if "\\u" in text else value
     except RecursionError:
         raise JsonSyntaxError(TOO_DEEP) from None
     except _ConstantError as constant:
@@ -55,7 +56,7 @@ def parse(data: bytes) -> Any:
 def plain(value: Any) -> Any:
     """Ordinary dicts, lists and numbers from what `parse` returned; of duplicates the last. Raises NumberRangeError."""
     if isinstance(value, JsonObject):
-        return {name: plain(member) for name, member in value}
+        return {clean(name): plain(member) for name, member in value}
     if isinstance(value, list):
         return [plain(item) for item in value]
     if isinstance(value, NumberText):
@@ -70,6 +71,17 @@ def clean(text: str) -> str:
     if text.isascii():
         return text
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def cleaned(value: Any) -> Any:
+    """What was parsed, with every name and text clean."""
+    if isinstance(value, JsonObject):
+        return JsonObject((clean(name), cleaned(member)) for name, member in value)
+    if isinstance(value, list):
+        return [cleaned(item) for item in value]
+    if isinstance(value, str) and not isinstance(value, NumberText):
+        return clean(value)
+    return value
 
 
 class NumberRangeError(ValueError):
