@@ -63,6 +63,14 @@ class _Connection(web.RequestHandler):
         if self.on_lost is not None:
             self.on_lost()
 
+    def log_exception(self, *args: Any, **kw: Any) -> None:
+        """What is no HTTP is its sender's affair: whoever reaches the port could fill the log with tracebacks."""
+        error = kw.get("exc_info")
+        if isinstance(error, HttpProcessingError):
+            log.debug("request is not HTTP", extra={"error": type(error).__name__})
+        else:
+            super().log_exception(*args, **kw)
+
     def resume_writing(self) -> None:
         super().resume_writing()
         self._wake()

@@ -18,7 +18,7 @@ import pytest
 from tests.vapi.endpoints.servers import CONFIGMAPS, Api, api, configmap
 from vapi.auth import pki
 from vapi.clock import SystemClock
-from vapi.endpoints.app import ApiServer
+from vapi.endpoints.app import MAX_LINE_BYTES, ApiServer
 from vapi.endpoints.bodies import BodyBudget
 from vapi.endpoints.http import MAX_BODIES_BYTES, MAX_BODY_BYTES
 from vapi.endpoints.proxy import Tunnel
@@ -226,13 +226,25 @@ async def test_a_client_that_asks_first_is_told_to_send(tmp_path: Path) -> None:
         await writer.wait_closed()
 
 
-async def test_what_is_no_http_is_400(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"NONSENSE\r\n\r\n",
+        b"GET /healthz HTTP/1.1\r\nHost: x\r\nA: b\x00c\r\n\r\n",
+        b"GET /" + b"a" * MAX_LINE_BYTES * 2,
+    ],
+    ids=["garbage", "a NUL in a header", "a line without end"],
+)
+async def test_what_is_no_http_is_400_and_not_logged(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, sent: bytes
+) -> None:
     async with live(tmp_path) as up:
         reader, writer = await up.connect()
-        writer.write(b"NONSENSE\r\n\r\n")
+        writer.write(sent)
         assert (await reader.readline()).startswith(b"HTTP/1.0 400")
         writer.close()
         await writer.wait_closed()
+    assert caplog.records == []
 
 
 async def test_stopping_ends_watches_and_closes_the_port(tmp_path: Path) -> None:
