@@ -64,10 +64,10 @@ class _Connection(web.RequestHandler):
             self.on_lost()
 
     def log_exception(self, *args: Any, **kw: Any) -> None:
-        """What is no HTTP is its sender's affair: whoever reaches the port could fill the log with tracebacks."""
+        """What is no HTTP, or breaks off, is its sender's affair: he could fill the log with tracebacks."""
         error = kw.get("exc_info")
-        if isinstance(error, HttpProcessingError):
-            log.debug("request is not HTTP", extra={"error": type(error).__name__})
+        if isinstance(error, HttpProcessingError | ConnectionError):
+            log.debug("no request could be read", extra={"error": type(error).__name__})
         else:
             super().log_exception(*args, **kw)
 

@@ -247,6 +247,22 @@ async def test_what_is_no_http_is_400_and_not_logged(
     assert caplog.records == []
 
 
+async def test_a_client_that_breaks_off_in_the_middle_of_its_body_is_not_logged(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with live(tmp_path) as up:
+        _, writer = await up.connect()
+        writer.write(f"POST {CONFIGMAPS} HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{{".encode())
+        await writer.drain()
+        async with asyncio.timeout(5):
+            while not up.server.connections:  # noqa: ASYNC110
+                await asyncio.sleep(0)
+            writer.transport.abort()
+            while up.server.connections:  # noqa: ASYNC110
+                await asyncio.sleep(0)
+    assert caplog.records == []
+
+
 async def test_stopping_ends_watches_and_closes_the_port(tmp_path: Path) -> None:
     async with live(tmp_path) as up:
         async with up.client.get(up.url + CONFIGMAPS + "?watch=1&resourceVersion=1000") as watching:
