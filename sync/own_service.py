@@ -7,11 +7,14 @@ run outside of the host it has no selector, and an EndpointSlice of ours with th
 from __future__ import annotations
 
 import ipaddress
+import logging
 from dataclasses import dataclass
 
 from sync.cluster import Cluster, ClusterError
 from sync.translator import ENDPOINTSLICES, NAMESPACES, SERVICES
 from vapi.gvk import GVR, Obj
+
+log = logging.getLogger(__name__)
 
 PORT = 443
 PORT_NAME = "https"
@@ -36,10 +39,20 @@ async def ensure_own_service(
             raise
         service = await _create(host, cluster, host_namespace)
     if advertise is not None and not service["spec"].get("selector"):
-        await _put(host, ENDPOINTSLICES, _slice(cluster, host_namespace, advertise))
+        await _advertise(host, _slice(cluster, host_namespace, advertise))
     ports = service["spec"].get("ports") or [{}]
     ip = service["spec"].get("clusterIP") or ""
     return OwnService("" if ip == "None" else ip, ports[0].get("port", PORT))
+
+
+async def _advertise(host: Cluster, slice_: Obj) -> None:
+    """A refused address (loopback) is told; all works but the way of pods to us. Raises ClusterError."""
+    try:
+        await _put(host, ENDPOINTSLICES, slice_)
+    except ClusterError as error:
+        if error.code != 422:
+            raise
+        log.warning("pods cannot reach this server: the host refuses --advertise", extra={"error": error.message})
 
 
 async def _create(host: Cluster, cluster: str, host_namespace: str) -> Obj:
