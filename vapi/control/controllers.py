@@ -10,6 +10,7 @@ from typing import Any
 from vapi.clock import Clock, SystemClock
 from vapi.control.clusterrole_aggregation import ClusterRoleAggregationController
 from vapi.control.controller import FIELD_MANAGER, Context, Controller
+from vapi.control.daemonset import DaemonSetController
 from vapi.control.deployment import DeploymentController
 from vapi.control.endpoints import EndpointsController
 from vapi.control.endpointslice import EndpointSliceController
@@ -45,6 +46,7 @@ CONTROLLERS: Mapping[str, Factory] = {
     "replicationcontroller-controller": lambda context, _: ReplicaSetController(context, REPLICATION_CONTROLLER),
     "deployment-controller": lambda context, _: DeploymentController(context),
     "statefulset-controller": lambda context, _: StatefulSetController(context),
+    "daemonset-controller": lambda context, _: DaemonSetController(context),
     "endpoints-controller": lambda context, _: EndpointsController(context),
     "endpointslice-controller": lambda context, _: EndpointSliceController(context),
     "endpointslice-mirroring-controller": lambda context, _: EndpointSliceMirroringController(context),

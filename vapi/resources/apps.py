@@ -20,7 +20,6 @@ ROWS: tuple[Resource, ...] = (
         categories=("all",),
         subresources=STATUS,
         has_generation=True,
-        not_acted_on="DaemonSets are stored but no controller runs their pods yet",
     ),
     kind(
         V1,

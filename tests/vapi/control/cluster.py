@@ -14,6 +14,7 @@ from vapi.cacher.entry import Change, ChangeType
 from vapi.clock import rfc3339
 from vapi.control import kinds
 from vapi.control.controllers import CONTROLLERS, ControllerManager, Settings
+from vapi.control.daemonset_plan import target_of
 from vapi.control.service_ip import ServiceAllocator
 from vapi.errors import ApiError
 from vapi.gvk import GVR, Obj
@@ -34,7 +35,7 @@ Plugins = Sequence[AdmissionPlugin]
 
 
 class Kubelet:
-    """Binds every pod to a node, says it runs and is ready, and ends it when it is deleted.
+    """Binds every pod to its node, says it runs and is ready, and ends it when it is deleted.
 
     `ready(pod)` decides what becomes ready; `hold` keeps deleted pods terminating.
     """
@@ -71,7 +72,7 @@ class Kubelet:
 
     async def _bind(self, namespace: str, name: str) -> Obj:
         def bound(pod: Obj) -> Obj:
-            pod["spec"]["nodeName"] = "node-1"
+            pod["spec"]["nodeName"] = target_of(pod) or "node-1"
             return pod
 
         row = self._client.row(kinds.PODS)
@@ -83,6 +84,8 @@ class Kubelet:
         if "deletionTimestamp" in metadata:
             if not self.hold:
                 await self._client.delete(kinds.PODS, metadata["namespace"], metadata["name"], grace_period_s=0)
+            return
+        if pod.get("status", {}).get("phase") in ("Succeeded", "Failed"):
             return
         if not pod["spec"].get("nodeName"):
             pod = await self._bind(metadata["namespace"], metadata["name"])
