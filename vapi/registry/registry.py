@@ -42,6 +42,7 @@ class Registry:
         clock: Clock,
     ) -> None:
         self.catalog = catalog
+        self.clock = clock
         self._feed = feed
         self._reads = Reads(store, feed)
         self._writes = Writes(
@@ -107,9 +108,7 @@ class Registry:
 
         `tracked`: its managedFields are computed too.
         """
-        return await self._writes.change(
-            caller, row, namespace, name, change, subresource=subresource, tracked=tracked
-        )
+        return await self._writes.change(caller, row, namespace, name, change, subresource=subresource, tracked=tracked)
 
     async def delete(self, caller: Caller, row: Resource, namespace: str, name: str, options: DeleteOptions) -> Written:
         return await self._writes.delete(caller, row, namespace, name, options)
