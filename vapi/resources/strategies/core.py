@@ -8,7 +8,7 @@ from vapi import names
 from vapi.clock import rfc3339
 from vapi.gvk import Obj
 from vapi.resources.strategies import claims
-from vapi.resources.strategies.pods import prepare, rules
+from vapi.resources.strategies.pods import prepare, rules, warnings
 from vapi.resources.strategy import Strategy, WriteContext
 
 KUBERNETES = "kubernetes"
@@ -68,6 +68,7 @@ STRATEGIES: Mapping[str, Strategy] = {
         validate=rules.validate,
         validate_update=rules.validate_update,
         validate_subresource=rules.validate_subresource,
+        warnings=warnings.of_pod,
     ),
     "podtemplates": Strategy(validate=rules.validate_template),
     "services": Strategy(name_check=names.dns_label),

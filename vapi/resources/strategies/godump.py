@@ -54,6 +54,8 @@ def _zero(type_: str) -> Any:
 def _struct(type_: str, value: Mapping[str, Any]) -> dict[str, Any]:
     shown: dict[str, Any] = {}
     for go_name, json_name, field_type, form in _types()[type_]:
+        if field_type == "metav1.TypeMeta":
+            continue  # internal objects have none
         if form == _EMBEDDED:
             inner = value.get(json_name) or {} if json_name else value
             shown.update(_struct(field_type, inner))
@@ -88,7 +90,8 @@ def _escaped(encoded: str) -> str:
 
 def invalid(path: str, type_: str, value: Any, detail: str) -> Cause:
     """`Invalid value: {"Go": …}: detail`."""
-    return Cause("FieldValueInvalid", f"Invalid value: {text(dump(type_, value))}: {detail}", path)
+    tail = f": {detail}" if detail else ""
+    return Cause("FieldValueInvalid", f"Invalid value: {text(dump(type_, value))}{tail}", path)
 
 
 def duplicate(path: str, type_: str, value: Any) -> Cause:
