@@ -8,6 +8,7 @@ Service without its virtual one (we died between the two) is released after two 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
@@ -39,6 +40,9 @@ _ASKS = (
 )
 """A change of these may need another number."""
 _NODE_PORT_TYPES = ("NodePort", "LoadBalancer")
+TRIES = 3
+ANSWER_S = 10.0
+"""A tenant waits no longer than this for a host that is silent; what it makes later, the engine releases."""
 NO_HOST = "the host cluster cannot be reached, and Services get their addresses from it: try again"
 
 
@@ -67,8 +71,9 @@ class HostAllocator:
             raise errors.service_unavailable(NO_HOST, retry_after_s=1)
         context = self._context()
         try:
-            answer, made = await self._ask(self._host, context, obj)
-        except Unreachable:
+            async with asyncio.timeout(ANSWER_S):
+                answer, made = await self._ask(self._host, context, obj, exists=old is not None)
+        except (Unreachable, TimeoutError):
             raise errors.service_unavailable(NO_HOST, retry_after_s=1) from None
         except ClusterError as error:
             raise self._in_tenant_names(error, metadata, context) from None
@@ -78,26 +83,30 @@ class HostAllocator:
     async def released(self, obj: Obj) -> None:
         """The engine deletes the twin of a deleted Service."""
 
-    async def _ask(self, host: Cluster, context: Context, obj: Obj) -> tuple[Obj, bool]:
-        """The host's Service as it answered, and whether it was made just now. Raises ClusterError."""
+    async def _ask(self, host: Cluster, context: Context, obj: Obj, *, exists: bool) -> tuple[Obj, bool]:
+        """The host's Service as it answered, and whether it was made just now. Raises ClusterError.
+
+        `exists`: the host should have it, so look first: a POST would be refused for its own address, not its name.
+        """
         desired = self._desired(context, obj)
         name = desired["metadata"]["name"]
-        for _ in range(3):
+        look, refused = exists, None
+        for _ in range(TRIES):
+            if look:
+                found = await _find(host, context, name)
+                if found is None and refused is not None:
+                    raise refused
+                if found is not None and await self._is_ours(host, context, obj, found):
+                    desired["metadata"]["uid"] = found["metadata"]["uid"]
+                    return await host.apply(SERVICES, desired), False
+            desired["metadata"].pop("uid", None)
             try:
                 return await host.create(SERVICES, desired), True
             except ClusterError as error:
-                if error.code != 409 or error.reason != "AlreadyExists":
+                if error.code not in (409, 422) or isinstance(error, Unreachable):
                     raise
-            try:
-                found = await host.get(SERVICES, context.host_namespace, name)
-            except ClusterError as error:
-                if error.code != 404:
-                    raise
-                continue
-            if await self._is_ours(host, context, obj, found):
-                desired["metadata"]["uid"] = found["metadata"]["uid"]
-                return await host.apply(SERVICES, desired), False
-        raise ClusterError(409, "Conflict", f'services "{name}" is being deleted on the host, try again')
+                look, refused = True, error if error.code == 422 else None
+        raise refused or ClusterError(409, "Conflict", f'services "{name}" is being deleted on the host, try again')
 
     async def _is_ours(self, host: Cluster, context: Context, obj: Obj, found: Obj) -> bool:
         """True: the twin of this very Service. False: a predecessor's was deleted, ask again. Raises for others."""
@@ -130,6 +139,8 @@ class HostAllocator:
             context.host_namespace, namespace
         )
         details: Obj = {"name": name, "kind": "Service" if error.code == 422 else "services"}
+        if error.code == 422:
+            details["causes"] = [_cause(message)]
         return ApiError(error.code, error.reason, message, details, int(error.retry_after_s))
 
     def _releaser(self, made: Obj) -> Release:
@@ -143,6 +154,24 @@ class HostAllocator:
                 return  # the engine finds it without a virtual Service and releases it after two minutes
 
         return release
+
+
+async def _find(host: Cluster, context: Context, name: str) -> Obj | None:
+    try:
+        return await host.get(SERVICES, context.host_namespace, name)
+    except ClusterError as error:
+        if error.code != 404:
+            raise
+        return None
+
+
+def _cause(message: str) -> Obj:
+    """Of `Service "x" is invalid: field: why`: kubectl prints causes, not the message. Of several errors one cause."""
+    said = message.partition(" is invalid: ")[2] or message
+    field, colon, why = said.partition(": ")
+    if not colon or said.startswith("["):
+        return {"reason": "FieldValueInvalid", "message": said, "field": "spec"}
+    return {"reason": "FieldValueInvalid", "message": why, "field": field}
 
 
 async def _nothing_to_release() -> None:
