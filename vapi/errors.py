@@ -69,7 +69,9 @@ def _details(resource: GVR | GVK, name: str) -> Obj:
         details["name"] = name
     if resource.group:
         details["group"] = resource.group
-    details["kind"] = resource.resource if isinstance(resource, GVR) else resource.kind
+    kind = resource.resource if isinstance(resource, GVR) else resource.kind
+    if kind:
+        details["kind"] = kind
     return details
 
 
@@ -107,8 +109,10 @@ def method_not_allowed() -> ApiError:
     return ApiError(405, "MethodNotAllowed", "the server does not allow this method on the requested resource", {})
 
 
-def already_exists(gvr: GVR, name: str) -> ApiError:
-    return ApiError(409, "AlreadyExists", f'{gvr.group_resource} "{name}" already exists', _details(gvr, name))
+def already_exists(gvr: GVR, name: str, *, deleting: bool = False) -> ApiError:
+    """`deleting`: what is in the way waits for its finalizers. Source: generic registry Store.Create."""
+    prefix = "object is being deleted: " if deleting else ""
+    return ApiError(409, "AlreadyExists", f'{prefix}{gvr.group_resource} "{name}" already exists', _details(gvr, name))
 
 
 OBJECT_MODIFIED = "the object has been modified; please apply your changes to the latest version and try again"
@@ -248,10 +252,30 @@ def field_too_many(path: str, count: int, limit: int) -> Cause:
     return Cause("FieldValueTooMany", f"Too many: {count}: must have at most {limit} items", path)
 
 
+_ESCAPES = {"\a": "\\a", "\b": "\\b", "\f": "\\f", "\n": "\\n", "\r": "\\r", "\t": "\\t", "\v": "\\v"} | {
+    "\\": "\\\\",
+    '"': '\\"',
+}
+
+
+def go_quote(text: str) -> str:
+    """As Go's %q prints it: backslashes, quotes and what cannot be printed are escaped."""
+    if text.isprintable() and "\\" not in text and '"' not in text:
+        return f'"{text}"'
+    escaped = (_ESCAPES.get(char) or (char if char.isprintable() else _code(ord(char))) for char in text)
+    return f'"{"".join(escaped)}"'
+
+
+def _code(code: int) -> str:
+    if code < 0x80:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
 def quote_value(value: Any) -> str:
     """A value as field.Error prints it: strings quoted, composites as compact JSON, null as `null`."""
     if isinstance(value, str):
-        return '"' + value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") + '"'
+        return go_quote(value)
     if value is None:
         return "null"
     if isinstance(value, bool):

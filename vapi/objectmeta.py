@@ -59,25 +59,30 @@ def drop_empty(metadata: Obj) -> None:
         del metadata[key]
 
 
-def dedupe_owners(metadata: Obj) -> bool:
-    """Whether equal ownerReferences were dropped."""
+def dedupe_owners(metadata: Obj) -> Sequence[str]:
+    """Drops equal ownerReferences; the uids of those, each once."""
     references = metadata.get("ownerReferences")
     if not references or len(references) == 1:
-        return False
+        return ()
     unique: list[Obj] = []
+    dropped: dict[str, None] = {}
     for reference in references:
-        if reference not in unique:
+        if reference in unique:
+            dropped[reference.get("uid", "")] = None
+        else:
             unique.append(reference)
-    if len(unique) == len(references):
-        return False
-    metadata["ownerReferences"] = unique
-    return True
+    if dropped:
+        metadata["ownerReferences"] = unique
+    return tuple(dropped)
 
 
-OWNERS_DEDUPED = (
-    ".metadata.ownerReferences contains duplicate entries; API server dedups owner references in 1.20+, "
-    "and may reject such requests as early as 1.24; please fix your requests"
-)
+def owners_deduped(uids: Sequence[str]) -> str:
+    """The warning. Source: apiserver handlers/create.go DuplicateOwnerReferencesWarningFormat."""
+    return (
+        ".metadata.ownerReferences contains duplicate entries; API server dedups owner references in 1.20+, "
+        "and may reject such requests as early as 1.24; please fix your requests; "
+        f"duplicate UID(s) observed: {', '.join(uids)}"
+    )
 
 
 def generated_name(prefix: str, random_below: Callable[[int], int]) -> str:

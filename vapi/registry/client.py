@@ -98,8 +98,9 @@ class Client:
             self.row(PODS),
             namespace,
             name,
-            lambda pod: bound(pod, name, node, {"uid": uid}),
+            lambda pod: bound(pod, name, node, {"uid": uid}, self._registry.clock.now()),
             subresource="binding",
+            tracked=True,
         )
         return written.entry.obj()
 

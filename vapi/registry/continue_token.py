@@ -10,8 +10,10 @@ from __future__ import annotations
 import base64
 import binascii
 from dataclasses import dataclass
+from typing import Any
 
 from vapi import encoding, errors
+from vapi.registry import gotext
 
 VERSION = "meta.k8s.io/v1"
 NOW = -1
@@ -41,17 +43,29 @@ def decode(text: str) -> ContinueToken:
     except ValueError:
         first = data.decode("latin-1")[:1]
         raise _invalid(f"invalid character '{first}' looking for beginning of value") from None
-    if not isinstance(body, dict) or body.get("v") != VERSION:
-        version = body.get("v", "") if isinstance(body, dict) else ""
-        raise _invalid(f"server does not recognize this encoded version {version}")
-    revision, start = body.get("rv"), body.get("start")
-    if not isinstance(revision, int) or isinstance(revision, bool) or revision == 0 or revision < NOW:
+    body = {} if body is None else body
+    if not isinstance(body, dict):
+        raise _invalid(_cannot(body, "value of type storage.continueToken"))
+    for name, (type_, go_type) in _FIELDS.items():
+        if body.get(name) is not None and type(body[name]) is not type_:
+            raise _invalid(_cannot(body[name], f"struct field continueToken.{name} of type {go_type}"))
+    if body.get("v") != VERSION:
+        raise _invalid(f"server does not recognize this encoded version {body.get('v') or ''}")
+    revision, start = body.get("rv") or 0, body.get("start")
+    if revision == 0 or revision < NOW:
         raise _invalid("incorrect encoded start resourceVersion (version meta.k8s.io/v1)")
-    if not isinstance(start, str) or not start:
+    if not start:
         raise _invalid("no start key")
     if ".." in start.split("/"):
         raise _invalid(f"{start}: must not contain parent directory segments")
     return ContinueToken(revision, start.removeprefix("/"))
+
+
+_FIELDS = {"v": (str, "string"), "rv": (int, "int64"), "start": (str, "string")}
+
+
+def _cannot(value: Any, target: str) -> str:
+    return f"json: cannot unmarshal {gotext.json_kind(value)} into Go {target}"
 
 
 def _invalid(why: str) -> errors.ApiError:

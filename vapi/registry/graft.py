@@ -129,14 +129,22 @@ _SUBRESOURCES: Mapping[str, Callable[[Resource, Obj, Obj], Obj]] = {
     "approval": _approval,
     "scale": _computed,
     "binding": _computed,
+    "eviction": _computed,
 }
+_CALLS = frozenset({"scale", "binding", "eviction"})
 
-OBJECT_SUBRESOURCES = frozenset(_SUBRESOURCES) - {"scale", "binding"}
+OBJECT_SUBRESOURCES = frozenset(_SUBRESOURCES) - _CALLS
 """Subresources whose body is the object itself; the others are calls (`registry.virtual`)."""
 
 
-def needs_generation(row: Resource, new: Obj, old: Obj) -> bool:
+_PAST_THE_STRATEGY = frozenset({"binding", "eviction"})
+"""kube-apiserver writes these straight to its storage: the spec changes, the generation does not."""
+
+
+def needs_generation(row: Resource, new: Obj, old: Obj, subresource: str) -> bool:
     """Whether anything but what the strategy leaves out differs."""
+    if subresource in _PAST_THE_STRATEGY:
+        return False
     ignored = row.strategy.generation_ignores
     keys = (new.keys() | old.keys()) - ignored
     return any(new.get(key) != old.get(key) for key in keys)

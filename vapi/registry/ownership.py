@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
 from typing import Any
 
 from vapi import errors
 from vapi.clock import rfc3339
-from vapi.gvk import GVK, Obj
+from vapi.gvk import GVK, GroupVersion, Obj
 from vapi.registry import apply as apply_module
-from vapi.registry import managed_fields, patch, zero_objects
+from vapi.registry import gotext, managed_fields, patch, zero_objects
 from vapi.registry.caller import Caller, PatchRequest
 from vapi.registry.fieldpath import FieldSet
 from vapi.registry.patch import PatchType
 from vapi.resources.resource import Resource
 from vapi.schema import jsontext, unstructured, yamltext
-from vapi.schema.decode import FieldValidation, strict_text
+from vapi.schema.decode import SCHEME, FieldValidation, strict_text
 from vapi.schema.schemas import Schemas
 from vapi.schema.types import SchemaType
 from vapi.schema.unstructured import TypedError
@@ -24,6 +23,9 @@ from vapi.schema.yamltext import YamlError
 
 STATUS_IS_NOT_WRITTEN: FieldSet = {"f:status": {}}
 """By the main endpoint of a kind with /status."""
+
+
+NAMESPACE_DIFFERS = "the namespace of the provided object does not match the namespace sent on the request"
 
 
 class FieldOwnership:
@@ -61,15 +63,17 @@ class FieldOwnership:
         patched = patch.apply_patch(old, parsed, self._schema(row))
         if row.custom:
             return patched.obj
+        strategic = type_ is PatchType.STRATEGIC
         try:
-            checked = unstructured.check_typed(
-                patched.obj, row.gvk, schemas=self._schemas, strategic=type_ is PatchType.STRATEGIC
-            )
+            if not strategic:
+                self._check_version_and_kind(row, patched.obj)
+            checked = unstructured.check_typed(patched.obj, row.gvk, schemas=self._schemas, strategic=strategic)
         except TypedError as error:
-            raise patch.invalid_result(patched.obj, str(error)) from None
+            raise patch.invalid_result(patched.obj, str(error), parsed) from None
         complaints = [*patched.unknown_fields, *checked.complaints]
         if complaints and request.field_validation == FieldValidation.STRICT:
-            raise patch.invalid_result(patched.obj, f"strict decoding error: {strict_text(complaints)}")
+            why = f"strict decoding error: {strict_text(complaints)}"
+            raise patch.invalid_result(patched.obj, why, parsed)
         if request.field_validation == FieldValidation.WARN:
             for complaint in complaints:
                 caller.warn(complaint)
@@ -91,14 +95,9 @@ class FieldOwnership:
         parsed = patch.parse(
             PatchType.APPLY, request.body, load_yaml=_load_yaml, field_validation=request.field_validation
         )
-        config = parsed.value
-        if isinstance(config, dict):
-            config = _complete(row, config, name=name, namespace=namespace, live=live)
-            if live is None:
-                apply_module.refuse_uid_on_create(row.gvr, name, config)
-        return apply_module.apply(
+        obj = apply_module.apply(
             live=live,
-            config=config,
+            config=parsed.value,
             schema=self._schema(row),
             gvk=row.gvk,
             manager=caller.field_manager,
@@ -108,6 +107,22 @@ class FieldOwnership:
             zero=self._zero(row),
             ignored=_ignored(row, subresource),
         )
+        _check_identity(row, obj, name=name, namespace=namespace, live=live)
+        return obj
+
+    def _check_version_and_kind(self, row: Resource, obj: Obj) -> None:
+        """Raises TypedError: the decoder looks for both before it knows a type."""
+        for name in ("apiVersion", "kind"):
+            value = obj.get(name)
+            if value is not None and not isinstance(value, str):
+                problem = f"cannot unmarshal {gotext.json_kind(value)} into Go struct field .{name} of type string"
+                raise TypedError(f"couldn't get version/kind; json parse error: json: {problem}")
+        api_version, kind = obj.get("apiVersion") or row.gvk.api_version, obj.get("kind") or row.kind
+        if api_version.count("/") > 1:
+            raise TypedError(f"unexpected GroupVersion string: {api_version}")
+        group_version = GroupVersion.parse(api_version)
+        if not self._schemas.types.is_registered(GVK(group_version.group, group_version.version, kind)):
+            raise TypedError(f'no kind "{kind}" is registered for version "{api_version}" in scheme "{SCHEME}"')
 
     def _schema(self, row: Resource) -> SchemaType:
         return self._schemas.definitions.for_gvk(row.gvk)
@@ -123,23 +138,27 @@ def _ignored(row: Resource, subresource: str) -> FieldSet | None:
     return STATUS_IS_NOT_WRITTEN if not subresource and "status" in row.subresources else None
 
 
-def _complete(row: Resource, config: Obj, *, name: str, namespace: str, live: Obj | None) -> Obj:
-    """Checks of identity that come before the merge, in upstream's order. Raises ApiError."""
-    metadata: Any = config.get("metadata")
-    if not isinstance(metadata, Mapping):
-        return config
+def _check_identity(row: Resource, obj: Obj, *, name: str, namespace: str, live: Obj | None) -> None:
+    """Whether what an apply made is for this place. Raises ApiError. Source: apiserver patchResource, checkName."""
+    metadata: Obj = obj.get("metadata") or {}
     named = metadata.get("name")
-    if named and named != name:
+    if not named:
+        raise errors.bad_request(nameless(name))
+    if named != name:
         raise errors.bad_request(f"the name of the object ({named}) does not match the name on the URL ({name})")
     placed = metadata.get("namespace")
     if row.namespaced and placed and placed != namespace:
-        raise errors.bad_request(
-            "the namespace of the provided object does not match the namespace sent on the request"
-        )
+        raise errors.bad_request(NAMESPACE_DIFFERS)
     version = metadata.get("resourceVersion")
     if version and (live is None or version != live["metadata"]["resourceVersion"]):
         raise errors.conflict(row.gvr, name)
-    return config
+    if live is None:
+        apply_module.refuse_uid_on_create(row.gvr, name, obj)
+
+
+def nameless(name: str) -> str:
+    """Source: apiserver handlers checkName."""
+    return f"the name of the object ({name} based on URL) was undeterminable: name must be provided"
 
 
 def _load_yaml(body: bytes) -> Any:
@@ -147,5 +166,5 @@ def _load_yaml(body: bytes) -> Any:
     try:
         value, _duplicates = yamltext.parse(body)
     except YamlError as error:
-        raise ValueError(str(error)) from None
+        raise ValueError(f"error converting YAML to JSON: {error}") from None
     return jsontext.plain(value)

@@ -17,6 +17,7 @@ from vapi import encoding, errors
 from vapi.errors import ApiError, Cause
 from vapi.gvk import GVK, Obj
 from vapi.registry import gotext, json_patch, strategic_merge
+from vapi.schema import jsontext
 from vapi.schema.types import SchemaType
 
 MAX_JSON_PATCH_OPERATIONS = 10_000  # upstream maxJSONPatchOperations
@@ -66,12 +67,20 @@ def parse(type_: PatchType, body: bytes, *, load_yaml: Callable[[bytes], Any], f
     try:
         if type_ is PatchType.APPLY:
             return Patch(type_, load_yaml(body), strict)
-        return Patch(type_, encoding.loads(body), strict)
+        return Patch(type_, _loads(body), strict)
     except ValueError as error:
-        text = f"error encoding patch: {error}" if type_ is PatchType.APPLY else "invalid JSON patch"
+        text = f"error decoding patch: {error}" if type_ is PatchType.APPLY else "invalid JSON patch"
         raise errors.bad_request(text) from None
     except RecursionError:
         raise errors.bad_request("invalid JSON patch") from None
+
+
+def _loads(body: bytes) -> Any:
+    """Raises ValueError. Go takes what orjson refuses: lone surrogates, numbers of 70 bits, bytes that are no UTF-8."""
+    try:
+        return encoding.loads(body)
+    except ValueError:
+        return jsontext.plain(jsontext.parse(body))
 
 
 def check_options(type_: PatchType, *, field_manager: str, force: bool | None) -> None:
@@ -114,7 +123,10 @@ def invalid_result(patched: Any, why: str, patch: Patch | None = None) -> ApiErr
     if patch is not None and patch.type is PatchType.STRATEGIC:
         text = gotext.text(patch.value)
     else:
-        text = encoding.dumps(patched).decode()
+        try:
+            text = encoding.dumps(patched).decode()
+        except TypeError:  # nested too deep to be encoded
+            text = ""
     return errors.invalid(GVK("", "", ""), "", [errors.field_invalid("patch", text, why)])
 
 

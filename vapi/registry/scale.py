@@ -11,8 +11,8 @@ from vapi.gvk import GVK, GVR, Obj
 from vapi.registry import managed_fields, scale_fields
 from vapi.registry.ownership import FieldOwnership
 from vapi.registry.registry import Registry
-from vapi.registry.writes import APPLY
 from vapi.registry.virtual import Call, CallHandler, Reply
+from vapi.registry.writes import APPLY
 from vapi.resources.resource import Resource, Verb
 from vapi.resources.strategy import Strategy
 
@@ -136,10 +136,7 @@ class Scales:
                 namespace=call.namespace,
                 now=now,
             )
-        if patch is not None:
-            wanted = self._fields.patch(SCALE_ROW, old, patch, call.caller)
-        else:
-            wanted = call.body or {}
+        wanted = self._fields.patch(SCALE_ROW, old, patch, call.caller) if patch is not None else call.body or {}
         metadata = wanted.get("metadata")
         if not isinstance(metadata, dict):
             metadata = wanted["metadata"] = {}

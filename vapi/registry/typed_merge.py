@@ -266,7 +266,7 @@ def _validate_list(value: Any, schema: SchemaType, path: str) -> list[tuple[str,
 def _scalar_error(value: Any, json_type: str) -> str:
     if json_type == "string":
         is_text = isinstance(value, str)
-        return "" if is_text else f"expected string, got &value.valueUnstructured{{Value:{gotext.text(value)}}}"
+        return "" if is_text else f"expected string, got &value.valueUnstructured{{Value:{gotext.syntax(value)}}}"
     if json_type == "boolean":
         return "" if isinstance(value, bool) else f"expected boolean, got &{{{gotext.text(value)}}}"
     if json_type in ("integer", "number"):

@@ -21,13 +21,13 @@ from vapi.cacher.entry import Entry, make_entry
 from vapi.cacher.feed import Feed
 from vapi.clock import Clock
 from vapi.errors import Cause
-from vapi.gvk import GVR, Obj
+from vapi.gvk import GVK, GVR, Obj
 from vapi.registry import deletion, graft, managed_fields, storage_errors
 from vapi.registry.admission import Admission, AdmissionRequest, Operation
 from vapi.registry.allocator import Allocator, Release
 from vapi.registry.caller import Caller, DeleteOptions, PatchRequest
 from vapi.registry.list_options import parse_version
-from vapi.registry.ownership import FieldOwnership
+from vapi.registry.ownership import NAMESPACE_DIFFERS, FieldOwnership, nameless
 from vapi.registry.reads import Reads, stored_kind
 from vapi.resources.resource import Resource
 from vapi.resources.strategy import WriteContext
@@ -129,8 +129,8 @@ class Writes:
 
     def _validate_new(self, caller: Caller, row: Resource, obj: Obj) -> None:
         metadata = obj["metadata"]
-        if objectmeta.dedupe_owners(metadata):
-            caller.warn(objectmeta.OWNERS_DEDUPED)
+        if dropped := objectmeta.dedupe_owners(metadata):
+            caller.warn(objectmeta.owners_deduped(dropped))
         causes = [
             *objectmeta.validate(metadata, name_check=row.strategy.name_check or names.dns_subdomain),
             *row.strategy.validate(obj),
@@ -153,14 +153,18 @@ class Writes:
         for _ in range(ATTEMPTS):
             guard = self._namespace_guard(row, namespace, name) if row.namespaced else None
             if caller.dry_run:
-                if self._feed.cachers[kind.prefix].view.get(key) is not None:
-                    raise errors.already_exists(row.gvr, name)
+                there = self._feed.cachers[kind.prefix].view.get(key)
+                if there is not None:
+                    raise errors.already_exists(row.gvr, name, deleting=there.deleting)
                 return Written(make_entry(kind, key, value, 0, stored), created=True)
             self._feed.expect(value, stored)
             try:
                 revision = await self._store.create(key, value, guard=guard)
             except storage.GuardFailed:
                 continue  # the namespace was written meanwhile: look at it again
+            except storage.KeyExists:
+                there = self._feed.cachers[kind.prefix].view.get(key)
+                raise errors.already_exists(row.gvr, name, deleting=there is not None and there.deleting) from None
             except storage.StorageError as error:
                 raise storage_errors.translate(error, row.gvr, name) from None
             finally:
@@ -196,19 +200,19 @@ class Writes:
     ) -> Written:
         """PUT of the object itself, on the main endpoint or one of `graft.OBJECT_SUBRESOURCES`."""
         metadata = _metadata(obj)
-        if not metadata.get("name"):
-            metadata["name"] = name
         _check_name(metadata, name)
         _set_namespace(row, metadata, namespace)
         obj["apiVersion"], obj["kind"] = row.gvk.api_version, row.kind
         if self._reads.cached(row, namespace, name) is None:
             if not row.update_creates or subresource:
                 raise errors.not_found(row.gvr, name)
+            self._check_uid(row, namespace, name, metadata)
             metadata.pop("resourceVersion", None)
             return await self._create_named(caller, row, namespace, obj, tracked=False)
         if row.update_needs_version and not metadata.get("resourceVersion"):
             cause = errors.field_invalid("metadata.resourceVersion", 0, "must be specified for an update")
-            raise errors.invalid(row.gvk, name, [cause])
+            # upstream names the plural where the kind belongs
+            raise errors.invalid(GVK(row.gvr.group, row.gvr.version, row.gvr.resource), name, [cause])
         self._check_uid(row, namespace, name, metadata)
         pristine = not metadata.get("resourceVersion")
         return await self._update(
@@ -225,14 +229,15 @@ class Writes:
         """A uid in a PUT is a precondition, worded as the storage layer of kube-apiserver does."""
         entry = self._reads.cached(row, namespace, name)
         uid = metadata.get("uid")
-        if entry is None or not uid or uid == entry.uid:
+        stored = entry.uid if entry is not None else ""
+        if not uid or uid == stored:
             return
         key = "/".join(part for part in ("/registry", row.gvr.resource, namespace, name) if part)
         raise errors.conflict(
             row.gvr,
             name,
             f"StorageError: invalid object, Code: 4, Key: {key}, ResourceVersion: 0, AdditionalErrorMsg: "
-            f"Precondition failed: UID in precondition: {uid}, UID in object meta: {entry.uid}",
+            f"Precondition failed: UID in precondition: {uid}, UID in object meta: {stored}",
         )
 
     async def patch(
@@ -355,8 +360,7 @@ class Writes:
         new = graft.graft(row, request.obj or new, old, subresource)
         row.strategy.prepare_update(new, old, WriteContext(subresource, now, caller.user, caller.dry_run))
         metadata = new["metadata"]
-        # a binding writes the spec, but Kubernetes does not count it
-        if row.has_generation and subresource != "binding" and graft.needs_generation(row, new, old):
+        if row.has_generation and graft.needs_generation(row, new, old, subresource):
             metadata["generation"] = old["metadata"].get("generation", 0) + 1
         self._validate_changed(caller, row, new, old, subresource)
         request.obj = new
@@ -376,8 +380,8 @@ class Writes:
 
     def _validate_changed(self, caller: Caller, row: Resource, new: Obj, old: Obj, subresource: str) -> None:
         metadata = new["metadata"]
-        if objectmeta.dedupe_owners(metadata):
-            caller.warn(objectmeta.OWNERS_DEDUPED)
+        if dropped := objectmeta.dedupe_owners(metadata):
+            caller.warn(objectmeta.owners_deduped(dropped))
         causes = [
             *objectmeta.validate_update(metadata, old["metadata"]),
             *objectmeta.validate(metadata, name_check=row.strategy.name_check or names.dns_subdomain),
@@ -480,9 +484,7 @@ def _set_namespace(row: Resource, metadata: Obj, namespace: str) -> None:
     sent = metadata.get("namespace") or ""
     if row.namespaced:
         if sent and sent != namespace:
-            raise errors.bad_request(
-                "the namespace of the provided object does not match the namespace sent on the request"
-            )
+            raise errors.bad_request(NAMESPACE_DIFFERS)
         metadata["namespace"] = namespace
     elif sent:
         raise errors.bad_request("namespace should not be set on objects of a cluster-scoped kind")
@@ -491,6 +493,8 @@ def _set_namespace(row: Resource, metadata: Obj, namespace: str) -> None:
 
 
 def _check_name(metadata: Obj, name: str) -> None:
+    if not metadata.get("name"):
+        raise errors.bad_request(nameless(name))
     if metadata["name"] != name:
         raise errors.bad_request(
             f"the name of the object ({metadata['name']}) does not match the name on the URL ({name})"
@@ -504,10 +508,9 @@ def _check_identity(row: Resource, name: str, new: Obj, old: Obj) -> None:
     re-read, so a pinned write is refused and an unpinned one goes on.
     """
     metadata, stored = _metadata(new), old["metadata"]
-    metadata.setdefault("name", name)
     _check_name(metadata, name)
-    if "namespace" in stored:
-        metadata.setdefault("namespace", stored["namespace"])
+    if "namespace" in stored and metadata.setdefault("namespace", stored["namespace"]) != stored["namespace"]:
+        raise errors.bad_request(NAMESPACE_DIFFERS)
     version = metadata.get("resourceVersion", "")
     if version and version not in ("0", stored["resourceVersion"]):
         try:
