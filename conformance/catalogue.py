@@ -1,7 +1,7 @@
 """The official conformance tests of Kubernetes 1.37, by name: what class a test is of, and what it needs.
 
-`data/tests.csv.gz` holds the facts: the 462 names that KubeConformance-1.37 lists, each with its sig, the class of what has to run for it to
-pass, and what it asks for in a few words.
+`data/tests.csv.gz` holds the facts: the 462 names that KubeConformance-1.37 lists, each with its sig, the class of
+what has to run for it to pass, and what it asks for in a few words.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from importlib import resources
 from types import MappingProxyType
 
 CLASSES = ("api", "controllers", "node", "network", "storage", "sync")
-"""`api`: the API server and the three controllers every namespace waits for; `controllers`: more of them, but no pod has to
-run; `node`, `network`, `storage`: running pods; `sync`: our own checks."""
+"""`api`: the API server and the three controllers every namespace waits for; `controllers`: more of them, but no pod
+has to run; `node`, `network`, `storage`: running pods; `sync`: our own checks."""
 
 _TAG = re.compile(r"\[(Serial|Disruptive)\]")
 _SIG = re.compile(r"\[(sig-[a-z-]+)\]")

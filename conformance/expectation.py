@@ -9,8 +9,8 @@ A file of `expected/`:
     [skip]
     "takes 8 minutes" = ["…"]
 
-A test under `fail` runs and must fail, one under `skip` is not sent at all. A test stands in one place. One that stands nowhere is
-*unlisted*: its result is shown and decides nothing, until `--update` writes it down.
+A test under `fail` runs and must fail, one under `skip` is not sent at all. A test stands in one place. One that
+stands nowhere is *unlisted*: its result is shown and decides nothing, until `--update` writes it down.
 """
 
 from __future__ import annotations
