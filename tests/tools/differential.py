@@ -46,6 +46,8 @@ GENERATED = re.compile(r"kube-api-access-[a-z0-9]{5}")
 RECORD = re.compile(r"(in record |current: |resource version: |precondition )\(?\d+( \(\d+)?\)?")
 OURS_ALONE = re.compile(r"stored (only|but)|not acted on|no controller")
 """In warnings about kinds that are stored only."""
+NAMES = ("o1", "o2", "o3", "a", "b", "x")
+"""What objects are called; what other names noise makes stays behind."""
 MAX_EXAMPLE = 1_500
 
 
@@ -93,7 +95,11 @@ class RealServer:
                 if not again:
                     return Answer(0, "no answer", ())
         data = response.read()
-        return Answer(response.status, _decoded(data), tuple(response.headers.get_all("Warning") or ()))
+        return Answer(
+            response.status,
+            _decoded(data),
+            tuple(text.encode("latin-1").decode() for text in response.headers.get_all("Warning") or ()),
+        )
 
 
 def _inline(part: dict[str, str], name: str) -> bytes:
@@ -174,7 +180,14 @@ def normal(value: Any, key: str = "") -> Any:
 _DROPPED = ("continue",)
 
 
+PATCHED = re.compile(r'(patch: |^)Invalid value: ".*": ', re.DOTALL)
+"""The dump of a patched object, whose keys stand in another order."""
+
+
 def normal_text(text: str) -> str:
+    text = PATCHED.sub(r"\1Invalid value: OBJECT: ", text) if len(text) > 400 else text
+    text = re.sub(r'resourceVersion: "\d+"', "RV", text)
+    text = re.sub(r'in scheme "[^"]*"', "in scheme", text)  # a source line, other in every build
     text = GENERATED.sub("kube-api-access-x", text)
     text = RECORD.sub(r"\1RV", text)
     return TIME.sub("TIME", UID.sub("UID", text))
@@ -232,7 +245,7 @@ def resource_of(target: str) -> str:
     rest = parts[2:] if parts[0] == "api" else parts[3:]
     if rest[:1] == ["namespaces"] and len(rest) > 2:
         rest = rest[2:]
-    return str(rest[0]) + ("/" + rest[2] if len(rest) > 2 else "")
+    return "/".join(rest[::2][:2])
 
 
 # --- the run ---------------------------------------------------------------------------------------
@@ -309,7 +322,7 @@ class Run:
         if rest[:1] == ["namespaces"] and len(rest) > 2:
             rest = rest[2:]
         base = "/" + "/".join(parts[: len(parts) - len(rest) + 1])
-        for name in ("o1", "o2", "o3"):
+        for name in NAMES:
             await self.remove(f"{base}/{name}")
 
     async def remove(self, target: str) -> None:
@@ -383,7 +396,7 @@ async def compare(kubeconfig: Path, seed: int, count: int, only: str) -> Report:
                 for namespace in ("default", "fuzz") if row.namespaced else ("",):
                     base = f"/apis/{row.gvr.group}/{row.gvr.version}" if row.gvr.group else "/api/v1"
                     base += f"/namespaces/{namespace}" if namespace else ""
-                    for name in ("o1", "o2", "o3"):
+                    for name in NAMES:
                         await run.remove(f"{base}/{row.gvr.resource}/{name}")
             for _ in range(count):
                 await run.step()

@@ -95,7 +95,7 @@ async def server(store: Store, *, protect_storage: bool = False) -> AsyncIterato
         schemas=schemas(),
         plugins=lambda lookup: builtin_plugins(lookup, rbac, protect_storage=protect_storage),
         allocators=lambda lookup: {
-            ("", "services"): ServiceAllocator(lookup, clock, ip_ranges=("10.96.0.0/16",))  # type: ignore[arg-type]
+            ("", "services"): ServiceAllocator(lookup, clock, ip_ranges=("10.96.0.0/16",))
         },
     )
     async with plugins as plane:

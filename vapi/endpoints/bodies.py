@@ -9,7 +9,7 @@ from vapi import encoding, errors
 from vapi.endpoints.http import JSON, MAX_BODIES_BYTES
 from vapi.gvk import GVK, Obj
 from vapi.resources.resource import Resource
-from vapi.schema import decode, protobuf
+from vapi.schema import decode, godecode, protobuf
 from vapi.schema.decode import PROTOBUF, SCHEME, Decoded, FieldValidation
 from vapi.schema.schemas import Schemas
 
@@ -58,19 +58,24 @@ class SchemaDecoder:
         value = _loaded(data) if content_type == JSON else None
         if value is not None:
             kind, api_version = value.get("kind"), value.get("apiVersion")
+            _check_texts(value)
             if kind not in (None, "", DELETE_OPTIONS.kind):
                 raise _unknown_kind(kind, api_version or "v1")
             if _plain_options(value):
                 return value
             # the same under the name the schemas have for it, so that what is wrong gets its words
             data = encoding.dumps({**value, "kind": DELETE_OPTIONS.kind, "apiVersion": DELETE_OPTIONS.api_version})
-        decoded = decode.decode_body(
-            data,
-            content_type,
-            expected=DELETE_OPTIONS,
-            field_validation=FieldValidation.IGNORE,
-            schemas=self._schemas,
-        )
+        try:
+            decoded = decode.decode_body(
+                data,
+                content_type,
+                expected=DELETE_OPTIONS,
+                field_validation=FieldValidation.IGNORE,
+                schemas=self._schemas,
+            )
+        except errors.ApiError as error:
+            # upstream decodes options without wrapping what goes wrong
+            raise errors.bad_request(error.message.removeprefix(_WRAPPED)) from None
         return decoded.obj
 
     def _options_of_protobuf(self, data: bytes) -> Obj:
@@ -83,6 +88,18 @@ class SchemaDecoder:
             return protobuf.decode_message(envelope.raw, type_)
         except protobuf.ProtobufError as error:
             raise errors.bad_request(str(error)) from None
+
+
+_WRAPPED = 'DeleteOptions in version "v1" cannot be handled as a DeleteOptions: '
+
+
+def _check_texts(value: Obj) -> None:
+    """Raises ApiError 400 for a kind or apiVersion that is no text."""
+    for name in ("apiVersion", "kind"):
+        member = value.get(name)
+        if member is not None and not isinstance(member, str):
+            problem = f"cannot unmarshal {godecode.json_kind(member)} into Go struct field .{name} of type string"
+            raise errors.bad_request(f"couldn't get version/kind; json parse error: json: {problem}")
 
 
 def _unknown_kind(kind: Any, api_version: str) -> errors.ApiError:

@@ -243,11 +243,8 @@ class Handlers:
         answer = x.answer(Endpoint.OBJECTS)
         wanted = self._delete_request(x)
         row, name = x.route.row, x.info.name
+        _warn_of_orphans(x, wanted)
         written = await self._registry.delete(x.caller, row, x.namespace, name, wanted.options)
-        if row.default_propagation is Propagation.ORPHAN and row.gvr.group == "batch":
-            choice = wanted.options
-            if choice.propagation is None and choice.orphan_dependents is None:
-                x.caller.warn(ORPHANING_WARNING)
         if not written.removed or row.delete_returns_object:
             # 202: the client asked for dependents to go first, and they have not. Source: handlers/delete.go
             pending = not written.removed and wanted.options.orphan_dependents is False
@@ -266,6 +263,7 @@ class Handlers:
     async def _delete_collection(self, x: Exchange) -> ApiResponse:
         answer = x.answer(Endpoint.LISTS)
         wanted = self._delete_request(x)
+        _warn_of_orphans(x, wanted)
         form = self._forms.form(x.route.row, answer, x.query.get("includeObject"))
         listing = await self._registry.delete_collection(
             x.caller, x.route.row, x.namespace, options.list_options(x.query), wanted.options
@@ -300,6 +298,15 @@ class Handlers:
             return await object_response(code, form.of_object(obj), x.request, x.query, answer)
         reduced = table.partial_metadata(obj, version=answer.version)
         return await object_response(code, reduced, x.request, x.query, answer)
+
+
+def _warn_of_orphans(x: Exchange, wanted: DeleteRequest) -> None:
+    """Before the delete, whatever becomes of it. Source: pkg/registry/batch/job/storage Delete."""
+    row, choice = x.route.row, wanted.options
+    if row.default_propagation is not Propagation.ORPHAN or row.gvr.group != "batch":
+        return
+    if choice.propagation is None and choice.orphan_dependents is None:
+        x.caller.warn(ORPHANING_WARNING)
 
 
 def deleted_status(row: Resource, entry: Entry) -> Obj:

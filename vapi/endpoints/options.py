@@ -43,14 +43,15 @@ def _number(query: Query, name: str) -> int:
 
 def list_options(query: Query) -> ListOptions:
     """Raises ApiError 400 or 422. The resourceVersion rules are the registry's."""
+    limit = max(0, _number(query, "limit"))
+    _number(query, "timeoutSeconds")
     if "sendInitialEvents" in query.first:
         forbidden = errors.field_forbidden("sendInitialEvents", "sendInitialEvents is forbidden for list")
         raise errors.invalid(errors.options_gvk("ListOptions"), "", [forbidden])
-    _number(query, "timeoutSeconds")
     return ListOptions(
         label_selector=query.get("labelSelector"),
         field_selector=query.get("fieldSelector"),
-        limit=max(0, _number(query, "limit")),
+        limit=limit,
         continue_token=query.get("continue"),
         resource_version=query.get("resourceVersion"),
         resource_version_match=query.get("resourceVersionMatch"),
@@ -120,7 +121,12 @@ def _manager_causes(manager: str) -> Sequence[Cause]:
     if len(manager.encode()) > MAX_FIELD_MANAGER_BYTES:
         causes.append(errors.field_too_long("fieldManager", MAX_FIELD_MANAGER_BYTES))
     if not manager.isprintable():
-        causes.append(errors.field_invalid("fieldManager", manager, "should only contain printable characters"))
+        position = 0
+        for char in manager:
+            if not char.isprintable():
+                detail = f"invalid character U+{ord(char):04X} (at position {position})"
+                causes.append(errors.field_invalid("fieldManager", manager, detail))
+            position += len(char.encode())
     return causes
 
 
@@ -148,8 +154,9 @@ def delete_options(query: Query, body: Obj | None) -> DeleteRequest:
     """From the body if there is one, else from the query. Raises ApiError 400 or 422.
 
     `body` is decoded; its apiVersion may be any (the group of the URL, v1, or none).
+    An empty object is a body, too: the query is not looked at, as upstream.
     """
-    return _delete_options(body if body else _query_options(query))
+    return _delete_options(_query_options(query) if body is None else body)
 
 
 def _query_options(query: Query) -> Obj:
@@ -162,6 +169,8 @@ def _query_options(query: Query) -> Obj:
         found["gracePeriodSeconds"] = parse_int(first["gracePeriodSeconds"])
     if "orphanDependents" in first:
         found["orphanDependents"] = query.flag("orphanDependents")
+    # Source: apimachinery Convert_url_Values_To_v1_DeleteOptions
+    found["preconditions"] = {"uid": first.get("uid"), "resourceVersion": first.get("resourceVersion")}
     return found
 
 

@@ -139,8 +139,11 @@ def _kind_text(api_version: Any, kind: Any) -> str:
 def _name_text(config: Obj) -> str:
     metadata = config.get("metadata")
     metadata = metadata if isinstance(metadata, dict) else {}
+    namespace, name = (
+        text if isinstance(text, str) else "" for text in (metadata.get("namespace"), metadata.get("name"))
+    )
     kind = _kind_text(config["apiVersion"], config["kind"])
-    return f"{metadata.get('namespace') or ''}/{metadata.get('name') or ''}; {kind}"
+    return f"{namespace}/{name}; {kind}"
 
 
 # --- apply ---------------------------------------------------------------------------------------

@@ -80,9 +80,14 @@ def _parse_list_version(text: str) -> int:
 
 def parse_version(text: str) -> int:
     """A resourceVersion as a revision. Raises ValueError, worded as Go's parser."""
-    if not text.isascii() or not text.isdigit() or len(text) > 20:
-        cause = field_invalid("resourceVersion", text, f'strconv.ParseUint: parsing "{text}": invalid syntax')
-        raise ValueError(cause.text())
+    problem = ""
+    if not text.isascii() or not text.isdigit():
+        problem = "invalid syntax"
+    elif len(text) > 20 or int(text) >= 1 << 64:
+        problem = "value out of range"
+    if problem:
+        detail = f"strconv.ParseUint: parsing {errors.go_quote(text)}: {problem}"
+        raise ValueError(field_invalid("resourceVersion", text, detail).text())
     return int(text)
 
 

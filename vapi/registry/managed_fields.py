@@ -101,7 +101,9 @@ def decode(entries: Any) -> Managers:
         if fields_type != "FieldsV1":
             raise ValueError(f"missing or invalid fieldsType {fields_type!r} in managed fields entry {index}")
         key = Key(manager, operation, api_version if operation == UPDATE else "", subresource)
-        managers[key] = Entry(api_version, entry.get("time"), fieldpath.decode(entry.get("fieldsV1")))
+        fields = fieldpath.decode(entry.get("fieldsV1"))
+        if fields:  # who owns nothing is no manager
+            managers[key] = Entry(api_version, entry.get("time"), fields)
     return managers
 
 

@@ -56,7 +56,7 @@ def _no_merge_key(item: Any, key: str) -> ApiError:
 
 
 def _bad_type(directive: Any, patch: Any) -> ApiError:
-    return _failed(f"unknown patch type: {gotext.text(directive)} in map: {gotext.text(patch)}")
+    return _failed(f"unknown patch type: {gotext.as_string(directive)} in map: {gotext.text(patch)}")
 
 
 def _bad_argument(expected: Any, actual: Any) -> ApiError:

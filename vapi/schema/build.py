@@ -32,8 +32,9 @@ OPAQUE: Mapping[str, SchemaType] = {
     "io.k8s.apimachinery.pkg.apis.meta.v1.FieldsV1": SchemaType(
         Shape.MAP, name="io.k8s.apimachinery.pkg.apis.meta.v1.FieldsV1", element=ANY
     ),
+    # one leaf to apply, whose own schema has it as __untyped_atomic_
     "io.k8s.apimachinery.pkg.runtime.RawExtension": SchemaType(
-        Shape.MAP, name="io.k8s.apimachinery.pkg.runtime.RawExtension", element=ANY
+        Shape.MAP, name="io.k8s.apimachinery.pkg.runtime.RawExtension", element=ANY, atomic=True
     ),
     "io.k8s.apimachinery.pkg.api.resource.Quantity": SchemaType(
         Shape.SCALAR, name="io.k8s.apimachinery.pkg.api.resource.Quantity", json_type="quantity"

@@ -356,7 +356,7 @@ def duplicate_fields(value: Any, path: str = "") -> list[str]:
         for name, member in value:
             place = f"{path}.{name}" if path else name
             if name in seen:
-                found.append(f"duplicate field {godecode.go_quote(place)}")
+                found.append(f"duplicate field {errors.go_quote(place)}")
             seen.add(name)
             found += duplicate_fields(member, place)
     elif isinstance(value, list):

@@ -15,6 +15,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from vapi import errors
 from vapi.gvk import Obj
 from vapi.schema import gotime, quantity
 from vapi.schema.gotypes import Form, GoField, GoStruct, GoType
@@ -77,7 +78,7 @@ class _Decoder:
 
     def _complain(self, what: str, name: str) -> None:
         path = "".join(self._path) + f".{name}"
-        self.strict.append(f"{what} field {go_quote(path.removeprefix('.'))}")
+        self.strict.append(f"{what} field {errors.go_quote(path.removeprefix('.'))}")
 
     # --- values ------------------------------------------------------------------------------
 
@@ -295,21 +296,6 @@ def json_kind(value: Any) -> str:
     if isinstance(value, str):
         return "string"
     return "object" if isinstance(value, JsonObject | dict) else "array"
-
-
-def go_quote(text: str) -> str:
-    """As Go's %q prints it: backslashes, quotes and what cannot be printed are escaped."""
-    if text.isprintable() and "\\" not in text and '"' not in text:
-        return f'"{text}"'
-    named = {"\n": "\\n", "\t": "\\t", "\r": "\\r", "\\": "\\\\", '"': '\\"'}
-    escaped = (named.get(c) or (c if c.isprintable() else _escaped(ord(c))) for c in text)
-    return f'"{"".join(escaped)}"'
-
-
-def _escaped(code: int) -> str:
-    if code < 0x80:
-        return f"\\x{code:02x}"
-    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
 def _quantity(value: Any) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from vapi.schema.godecode import go_quote
+from vapi.errors import go_quote
 from vapi.schema.types import SchemaType, Shape
 
 _ROOT = ("apiVersion", "kind", "metadata")

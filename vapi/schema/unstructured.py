@@ -13,6 +13,7 @@ import binascii
 from dataclasses import dataclass
 from typing import Any
 
+from vapi import errors
 from vapi.gvk import GVK, Obj
 from vapi.schema import godecode
 from vapi.schema.gotypes import Form, GoStruct, GoType
@@ -89,7 +90,7 @@ class _Converter:
             raise TypedError(f"cannot restore struct from: {_source_kind(value)}")
         for name in sorted(value):
             if name not in struct.fields:
-                self._complaints.append(f"unknown field {godecode.go_quote(f'{path}.{name}'.removeprefix('.'))}")
+                self._complaints.append(f"unknown field {errors.go_quote(f'{path}.{name}'.removeprefix('.'))}")
         return {
             name: self.value(value[name], field.type, f"{path}.{name}")
             for name, field in struct.fields.items()
