@@ -10,6 +10,8 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
+import shutil
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -235,3 +237,9 @@ def in_cluster_namespace() -> str:
         return IN_CLUSTER_NAMESPACE.read_text().strip()
     except OSError:
         return ""
+
+
+def kubectl_command() -> str:
+    """What a person here types for kubectl: that of the PATH, else the one beside our Python."""
+    beside = Path(sys.executable).parent / "kubectl"
+    return str(beside) if shutil.which("kubectl") is None and beside.is_file() else "kubectl"

@@ -14,6 +14,7 @@ import gc
 import ipaddress
 import logging
 import os
+import shlex
 import signal
 import sys
 import uuid
@@ -44,7 +45,7 @@ from vapi.auth.admission import builtin_plugins
 from vapi.auth.authenticator import Anonymous
 from vapi.auth.rbac import Rbac
 from vapi.clock import SystemClock
-from vapi.config import Config, ConfigError, in_cluster_namespace
+from vapi.config import Config, ConfigError, in_cluster_namespace, kubectl_command
 from vapi.control.controllers import ControllerManager
 from vapi.control.controllers import Settings as ControllerSettings
 from vapi.control.service_ip import ServiceAllocator
@@ -386,10 +387,11 @@ def _announce(cluster: RunningCluster, config: Config) -> None:
             "store": config.store.partition("=")[0],
         },
     )
-    path = cluster.kubeconfig.resolve()
+    path = shlex.quote(str(cluster.kubeconfig.resolve()))
+    kubectl = shlex.quote(kubectl_command())
     lines = (
         f"The virtual cluster {config.name!r} is ready.",
         f"  kubeconfig: {path}",
-        f"  try:        kubectl --kubeconfig {path} create deployment web --image=nginx --replicas=3",
+        f"  try:        {kubectl} --kubeconfig {path} create deployment web --image=nginx --replicas=3",
     )
     print("\n".join(lines), flush=True)  # noqa: T201 - what a person who types `make run` is to do next

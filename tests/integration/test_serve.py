@@ -26,7 +26,8 @@ STOPS_WITHIN_S = 5.0
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[VapiServer]:
-    with serving(tmp_path_factory.mktemp("serve")) as running:
+    """In a directory whose name needs quotes, on a machine without kubectl in its PATH."""
+    with serving(tmp_path_factory.mktemp("serve") / "a b", environment={"PATH": "/nowhere"}) as running:
         yield running
 
 
@@ -61,11 +62,9 @@ def cannot_serve(*words: str | Path, directory: Path) -> str:
 
 @needs_kubectl
 def test_the_command_it_prints_works(server: VapiServer) -> None:
-    found = re.search(r"^  try: +(kubectl .*)$", server.told, re.MULTILINE)
+    found = re.search(r"^  try: +(.*kubectl .*)$", server.told, re.MULTILINE)
     assert found is not None
-    words = found[1].split()
-    assert words[:2] == ["kubectl", "--kubeconfig"]
-    done = subprocess.run([KUBECTL, *words[1:]], capture_output=True, text=True, timeout=30, check=False)
+    done = subprocess.run(found[1], shell=True, capture_output=True, text=True, timeout=30, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "deployment.apps/web created\n", "")
 
 

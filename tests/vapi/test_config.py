@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from vapi.config import SETTINGS, Address, Config, ConfigError, HostChoice, load, parse_address
+from vapi.config import SETTINGS, Address, Config, ConfigError, HostChoice, kubectl_command, load, parse_address
 
 
 def loaded(file: Path | None = None, environment: dict[str, str] | None = None, **flags: str) -> Config:
@@ -139,6 +139,16 @@ def test_a_file_that_is_no_configuration_is_refused_by_its_path(tmp_path: Path, 
 
 def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
     assert refusal(tmp_path / "none.yaml").endswith("none.yaml: No such file or directory")
+
+
+def test_kubectl_is_that_of_the_path_or_the_one_beside_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.executable", str(tmp_path / "python"))
+    monkeypatch.setenv("PATH", str(tmp_path / "elsewhere"))
+    assert kubectl_command() == "kubectl"  # nowhere to be found: its usual name
+    (tmp_path / "kubectl").touch(0o755)
+    assert kubectl_command() == str(tmp_path / "kubectl")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert kubectl_command() == "kubectl"
 
 
 @pytest.mark.parametrize(
