@@ -245,7 +245,8 @@ def resource_of(target: str) -> str:
     rest = parts[2:] if parts[0] == "api" else parts[3:]
     if rest[:1] == ["namespaces"] and len(rest) > 2:
         rest = rest[2:]
-    return "/".join(rest[::2][:2])
+    plural, _, *sub = [*rest, "", ""]
+    return f"{plural}/{sub[0]}".rstrip("/")
 
 
 # --- the run ---------------------------------------------------------------------------------------
@@ -364,7 +365,7 @@ def _leaves_an_object(sent: Sent, answer: Answer) -> bool:
 
 def _object_path(path: str, obj: dict[str, Any]) -> str:
     """Of the object in an answer, whichever endpoint gave it."""
-    name = (obj.get("metadata") or {}).get("name", "")
+    name = str((obj.get("metadata") or {}).get("name", ""))
     parts = path.split("/")
     while len(parts) > 3 and parts[-1] != name:
         if parts[-1] == obj.get("kind", "").lower():

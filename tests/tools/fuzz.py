@@ -94,9 +94,7 @@ async def server(store: Store, *, protect_storage: bool = False) -> AsyncIterato
         clock=clock,
         schemas=schemas(),
         plugins=lambda lookup: builtin_plugins(lookup, rbac, protect_storage=protect_storage),
-        allocators=lambda lookup: {
-            ("", "services"): ServiceAllocator(lookup, clock, ip_ranges=("10.96.0.0/16",))
-        },
+        allocators=lambda lookup: {("", "services"): ServiceAllocator(lookup, clock, ip_ranges=("10.96.0.0/16",))},
     )
     async with plugins as plane:
         registry = plane.registry

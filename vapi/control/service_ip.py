@@ -231,7 +231,12 @@ class _Allocation:
     def _this_ip(self, ip: str, asked: list[str]) -> None:
         if ip in self._held:
             return
-        ip_range = self._allocator.ranges.get(family_of(ip))
+        try:
+            ip_range = self._allocator.ranges.get(family_of(ip))
+        except ValueError:
+            detail = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"
+            cause = errors.field_invalid(f"spec.clusterIPs[{asked.index(ip)}]", ip, detail)
+            raise errors.invalid(SERVICE, self._service["metadata"]["name"], [cause]) from None
         if ip_range is None or not ip_range.has(ip):
             self._refuse_ip(ip, asked, "the provided network does not match the current range")
         if ip in self._taken:

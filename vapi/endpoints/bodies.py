@@ -9,7 +9,7 @@ from vapi import encoding, errors
 from vapi.endpoints.http import JSON, MAX_BODIES_BYTES
 from vapi.gvk import GVK, Obj
 from vapi.resources.resource import Resource
-from vapi.schema import decode, godecode, protobuf
+from vapi.schema import decode, godecode, jsontext, protobuf
 from vapi.schema.decode import PROTOBUF, SCHEME, Decoded, FieldValidation
 from vapi.schema.schemas import Schemas
 
@@ -64,7 +64,7 @@ class SchemaDecoder:
             if _plain_options(value):
                 return value
             # the same under the name the schemas have for it, so that what is wrong gets its words
-            data = encoding.dumps({**value, "kind": DELETE_OPTIONS.kind, "apiVersion": DELETE_OPTIONS.api_version})
+            data = _encoded({**value, "kind": DELETE_OPTIONS.kind, "apiVersion": DELETE_OPTIONS.api_version})
         try:
             decoded = decode.decode_body(
                 data,
@@ -88,6 +88,13 @@ class SchemaDecoder:
             return protobuf.decode_message(envelope.raw, type_)
         except protobuf.ProtobufError as error:
             raise errors.bad_request(str(error)) from None
+
+
+def _encoded(value: Obj) -> bytes:
+    try:
+        return encoding.dumps(value)
+    except TypeError:  # nested deeper than the encoder goes
+        raise errors.bad_request(jsontext.TOO_DEEP) from None
 
 
 _WRAPPED = 'DeleteOptions in version "v1" cannot be handled as a DeleteOptions: '

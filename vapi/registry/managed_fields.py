@@ -152,7 +152,8 @@ def encode(managers: Managers) -> list[Obj]:
 
 
 def _entry(key: Key, entry: Entry) -> Obj:
-    encoded: Obj = {"manager": key.manager, "operation": key.operation, "apiVersion": entry.api_version}
+    encoded: Obj = {"manager": key.manager} if key.manager else {}
+    encoded |= {"operation": key.operation, "apiVersion": entry.api_version}
     if entry.time:
         encoded["time"] = entry.time
     encoded["fieldsType"] = "FieldsV1"
@@ -164,7 +165,7 @@ def _entry(key: Key, entry: Entry) -> Obj:
 
 def with_entries(obj: Obj, entries: list[Obj]) -> Obj:
     """`obj` with these managedFields (none: without the key); a new dict with a new metadata."""
-    metadata = {key: value for key, value in obj.get("metadata", {}).items() if key != "managedFields"}
+    metadata = {key: value for key, value in (obj.get("metadata") or {}).items() if key != "managedFields"}
     if entries:
         metadata["managedFields"] = entries
     return {**obj, "metadata": metadata}

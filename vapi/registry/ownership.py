@@ -107,8 +107,24 @@ class FieldOwnership:
             zero=self._zero(row),
             ignored=_ignored(row, subresource),
         )
+        if not row.custom:
+            obj = self._converted(row, obj)
         _check_identity(row, obj, name=name, namespace=namespace, live=live)
         return obj
+
+    def _converted(self, row: Resource, obj: Obj) -> Obj:
+        """What an apply made in the form of its Go type, so without nulls and the like. Raises ApiError 500."""
+        try:
+            return unstructured.check_typed(obj, row.gvk, schemas=self._schemas, strategic=True).obj
+        except TypedError as error:
+            kind = f"{row.gvk.api_version if row.gvk.group else '/' + row.gvk.version}, Kind={row.kind}"
+            metadata = obj.get("metadata") or {}
+            place = f"{metadata.get('namespace') or ''}/{metadata.get('name') or ''}; {kind}"
+            raise errors.bare_error(
+                500,
+                f"failed to convert new object ({place}) to proper version: "
+                f"unable to convert unstructured object to {kind}: {error}",
+            ) from None
 
     def _check_version_and_kind(self, row: Resource, obj: Obj) -> None:
         """Raises TypedError: the decoder looks for both before it knows a type."""
