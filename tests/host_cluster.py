@@ -65,10 +65,31 @@ class HostCluster:
     def thaw(self) -> None:
         os.kill(self._api_server(), signal.SIGCONT)
 
+    def kill_api(self) -> list[str]:
+        """Its API server is gone; for `start_api`: its command."""
+        pid = self._api_server()
+        command = Path(f"/proc/{pid}/cmdline").read_text().rstrip("\0").split("\0")
+        os.kill(pid, signal.SIGKILL)
+        return command
+
+    def start_api(self, command: list[str]) -> None:
+        """As it was; returns at once. `down` ends it, too."""
+        directory = self._started_here()
+        # a child of nobody's, as the tool's own: `down` waits until it has gone
+        script = 'log=$1; shift; setsid "$@" >>"$log" 2>&1 </dev/null & echo $!'
+        shell = ["sh", "-c", script, "sh", str(directory / "kube-apiserver.log"), *command]
+        pid = subprocess.run(shell, capture_output=True, text=True, check=True).stdout.strip()
+        with (directory / "pids").open("a") as pids:
+            pids.write(f"{pid} kube-apiserver\n")
+
     def _api_server(self) -> int:
-        assert self.directory is not None
-        rows = [line.split() for line in (self.directory / "pids").read_text().splitlines()]
-        return next(int(pid) for pid, what in rows if what == "kube-apiserver")
+        rows = [line.split() for line in (self._started_here() / "pids").read_text().splitlines()]
+        return [int(pid) for pid, what in rows if what == "kube-apiserver"][-1]
+
+    def _started_here(self) -> Path:
+        if self.directory is None:
+            pytest.skip("the host of HOST_KUBECONFIG is not ours to stop")
+        return self.directory
 
 
 @contextlib.contextmanager

@@ -80,15 +80,16 @@ def tenant(
     directory: Path,
     *,
     name: str = "a",
-    advertise: str = "127.0.0.1",
+    advertise: str = "",
     arguments: tuple[str, ...] = (),
 ) -> Iterator[Tenant]:
-    """Until the block ends; then its namespace of the host is deleted."""
+    """Until the block ends; then its namespace of the host is deleted. `advertise`: our address for the host's pods."""
     namespace = f"vapi-{name}-{secrets.token_hex(3)}"
     (port,) = free_ports(1)
     where = (
         "--name", name, "--host", f"kubeconfig={host.kubeconfig}", "--host-namespace", namespace,
-        "--listen", f"0.0.0.0:{port}", "--advertise", f"{advertise}:{port}",
+        "--listen", f"{'0.0.0.0' if advertise else '127.0.0.1'}:{port}",
+        *(("--advertise", f"{advertise}:{port}") if advertise else ()),
     )  # fmt: skip
     try:
         with serving(directory / name, *where, *arguments, port=port) as vapi:
