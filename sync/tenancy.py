@@ -8,8 +8,10 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import logging
+from collections.abc import Callable
 
 from sync.cluster import Cluster, ClusterError
+from sync.cluster_dns import ClusterDns
 from sync.events import Events
 from sync.nodes import Nodes
 from sync.own_service import OwnService, ensure_own_service
@@ -31,13 +33,16 @@ RETRY_S = 2.0
 
 
 class _Hooks:
-    """Tokens and nodes, where the engine calls them."""
+    """DNS, tokens and nodes, where the engine calls them."""
 
     def __init__(self) -> None:
+        self.dns: Callable[[Obj], None] | None = None
         self.tokens: PodTokens | None = None
         self.nodes: Nodes | None = None
 
     async def before_create(self, virtual: Obj) -> None:
+        if self.dns is not None:
+            self.dns(virtual)  # first, and without awaiting: what was just translated still holds
         if self.tokens is not None:
             await self.tokens.before_create(virtual)
 
@@ -55,7 +60,10 @@ class _Hooks:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Settings:
-    """`advertise`: where pods of the host reach us if we run outside of it; `every_node`: show all of its nodes."""
+    """`advertise`: where pods of the host reach us if we run outside of it; `every_node`: show all of its nodes.
+
+    `dns`: the tenant has, or will have, a Service kube-system/kube-dns that its pods wait for.
+    """
 
     cluster: str
     host_namespace: str
@@ -63,6 +71,8 @@ class Settings:
     rate: float = 400.0
     every_node: bool = False
     service_account: str = "default"
+    dns: bool = False
+    cluster_domain: str = "cluster.local"
 
 
 class Tenancy:
@@ -88,6 +98,7 @@ class Tenancy:
             cluster=settings.cluster,
             host_namespace=settings.host_namespace,
             service_account=settings.service_account,
+            cluster_domain=settings.cluster_domain,
         )
         self.syncer = Syncer(
             virtual=virtual,
@@ -108,6 +119,8 @@ class Tenancy:
             clock=clock,
         )
         self._nodes = hooks.nodes = Nodes(virtual=virtual, host=host, clock=clock, every_node=settings.every_node)
+        self._dns = ClusterDns(virtual, expected=settings.dns, known=self._dns_known, events=events, clock=clock)
+        hooks.dns = lambda pod: self._dns.before_create(pod, self.syncer.context)
         self._events = Events(
             virtual=virtual,
             host=host,
@@ -115,6 +128,12 @@ class Tenancy:
             informers=lambda: self.syncer.informers,
         )
         self.tunnels = Tunnels(virtual=virtual, host=host, context=lambda: self.syncer.context)
+
+    def _dns_known(self, ip: str | None) -> None:
+        waiting = self.syncer.context.dns_ip == ""
+        self.syncer.use(dns_ip=ip)
+        if waiting and ip:
+            self.syncer.queue.refill()
 
     async def connect(self) -> OwnService:
         """Our Service on the host; from here on the tenant's Services get their numbers. Waits for the host."""
@@ -139,9 +158,12 @@ class Tenancy:
 
     async def run(self) -> None:
         """Raises AnchorMismatch if the host's objects belong to another store."""
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._beside(), name="tokens, nodes and events")
-            await self.syncer.run()
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._beside(), name="tokens, nodes and events")
+                await self.syncer.run()
+        finally:
+            self._dns.close()
 
     async def _beside(self) -> None:
         await self.syncer.synced.wait()

@@ -88,7 +88,7 @@ class Context:
     """Where the host's pods reach our API server; "" while unknown: they get no KUBERNETES_* variables."""
     api_server_port: int = 443
     dns_ip: str | None = None
-    """Of the tenant's DNS; None: there is none, and pods keep the host's."""
+    """Of the tenant's DNS; "" while it is to come: its pods wait; None: there is none, and pods keep the host's."""
     service_account: str = "default"
     """The ServiceAccount of host pods, which has no rights there."""
     from_host: md.KeyPatterns = field(default_factory=md.KeyPatterns)

@@ -23,6 +23,10 @@ from vapi import names
 
 MAX_NAME = 32
 """Of a virtual cluster: its name ends every host name, 63 characters in all."""
+RESOLV_CONF = "/etc/resolv.conf"
+DNS_PORT = 53
+MAX_RESOLVERS = 15
+"""CoreDNS's plugin forward takes no more."""
 IN_CLUSTER_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 
@@ -85,7 +89,15 @@ class Config:
     listen: Address
     advertise: Address | None
     anonymous: str
-    """What who presents nothing may ask for: health, all (as far as RBAC goes) or off; `auth.authenticator.Anonymous`."""
+    """What who presents nothing may ask for: health, all (as RBAC allows) or off; `auth.authenticator.Anonymous`."""
+    dns: str
+    """auto, coredns, embedded or none; auto: coredns where pods of a real host reach us, else none."""
+    dns_image: str
+    dns_listen: Address | None
+    """Of the embedded server; None: port 1053 where the API server listens."""
+    dns_forward: tuple[str, ...]
+    """Where names outside of the cluster are looked up: /etc/resolv.conf, or ADDR:PORT of resolvers."""
+    cluster_domain: str
     log_level: str
 
 
@@ -162,6 +174,48 @@ def _anonymous(text: str) -> str:
     return text
 
 
+def _dns(text: str) -> str:
+    if text not in ("auto", "coredns", "embedded", "none"):
+        raise ValueError("must be auto, coredns, embedded or none")
+    return text
+
+
+def _image(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][\w.\-/:@]*", text):
+        raise ValueError("is no image reference")
+    return text
+
+
+def _resolvers(text: str) -> tuple[str, ...]:
+    """`/etc/resolv.conf` of whoever forwards, or addresses, port 53 where none is given."""
+    if text == RESOLV_CONF:
+        return (text,)
+    found = tuple(_resolver(part.strip()) for part in text.split(","))
+    if len(found) > MAX_RESOLVERS:
+        raise ValueError(f"must be no more than {MAX_RESOLVERS} resolvers")
+    return found
+
+
+def _resolver(text: str) -> str:
+    try:
+        return str(Address(str(ipaddress.ip_address(text)), DNS_PORT))
+    except ValueError:
+        host, _, port = text.rpartition(":")
+        try:
+            address = ipaddress.ip_address(host.removeprefix("[").removesuffix("]"))
+        except ValueError:
+            raise ValueError(f"must be {RESOLV_CONF} or ADDR[:PORT][,ADDR[:PORT]] with IP addresses") from None
+        if not port.isdigit() or not 0 < int(port) <= 65_535:
+            raise ValueError("must have ports from 1 to 65535") from None
+        return str(Address(str(address), int(port)))
+
+
+def _domain(text: str) -> str:
+    if problem := names.dns_subdomain(text):
+        raise ValueError(problem)
+    return text
+
+
 def _level(text: str) -> str:
     if text.lower() not in ("debug", "info", "warning", "error"):
         raise ValueError("must be debug, info, warning or error")
@@ -178,6 +232,11 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("listen", "127.0.0.1:6443", parse_address, "Where the API server listens; port 0 picks one.", "ADDR:PORT"),
     Setting("advertise", "", _advertise, "Where pods of the host reach this server, if it runs outside.", "ADDR:PORT"),
     Setting("anonymous", "health", _anonymous, "Requests without credentials: health, all or off.", "WHICH"),
+    Setting("dns", "auto", _dns, "DNS of the tenant: coredns, embedded (this process), none, or auto.", "WHICH"),
+    Setting("dns_image", "registry.k8s.io/coredns/coredns:v1.14.7", _image, "Of the tenant's CoreDNS.", "IMAGE"),
+    Setting("dns_listen", "", _advertise, "Where embedded DNS listens; port 1053 beside the API server.", "ADDR:PORT"),
+    Setting("dns_forward", RESOLV_CONF, _resolvers, "Resolvers of names outside of the cluster.", "ADDR[:PORT],…"),
+    Setting("cluster_domain", "cluster.local", _domain, "Domain of the tenant's Services.", "DOMAIN"),
     Setting("log_level", "info", _level, "debug, info, warning or error.", "LEVEL"),
 )
 

@@ -49,6 +49,10 @@ from vapi.config import Config, ConfigError, in_cluster_namespace, kubectl_comma
 from vapi.control.controllers import ControllerManager
 from vapi.control.controllers import Settings as ControllerSettings
 from vapi.control.service_ip import ServiceAllocator
+from vapi.dns import choice as dns_choice
+from vapi.dns.installer import DnsInstaller
+from vapi.dns.manifest import Mode as DnsMode
+from vapi.dns.manifest import Settings as DnsSettings
 from vapi.errors import ApiError
 from vapi.hosts import HostError, HostTunnel, SimulatedTunnel
 from vapi.plane import ControlPlane, running_plane
@@ -145,6 +149,7 @@ async def virtual_cluster(config: Config) -> AsyncIterator[RunningCluster]:
     schemas = load_schemas()
     _make_private(config.data_dir)
     shared = config.store.startswith("etcd=")
+    dns = dns_choice.settings(config)
     async with contextlib.AsyncExitStack() as stack:
         host = None
         if config.host.kind != "none":
@@ -179,7 +184,9 @@ async def virtual_cluster(config: Config) -> AsyncIterator[RunningCluster]:
                 pki,
                 rbac,
                 listen=(config.listen.host, config.listen.port),
-                names=pki_module.serving_names(others=_other_names(config, namespace)),
+                names=pki_module.serving_names(
+                    cluster_domain=config.cluster_domain, others=_other_names(config, namespace)
+                ),
                 anonymous=Anonymous(config.anonymous),
             )
         except OSError as error:
@@ -193,6 +200,7 @@ async def virtual_cluster(config: Config) -> AsyncIterator[RunningCluster]:
         manager = ControllerManager(
             plane.client("controllers"), ControllerSettings(root_ca=pki.ca_certificate.decode()), clock=clock
         )
+        manager.controllers.append(DnsInstaller(manager.context, dns))
         group.start(manager.run(), "controllers")
         group.start(compactor.run(store), "compactor")
         group.start(api.run(), "certificates")
@@ -202,7 +210,7 @@ async def virtual_cluster(config: Config) -> AsyncIterator[RunningCluster]:
             await _kubernetes_service(plane, api, config, OwnService(first, 443), SERVICE_RANGE)
         else:
             assert numbers is not None
-            tenancy = _tenancy(config, namespace, plane, api, host, numbers, manager, await store_id(store))
+            tenancy = _tenancy(config, namespace, plane, api, host, numbers, manager, await store_id(store), dns)
             group.start(_follow_host(tenancy, plane, api, config), "syncer")
         yield RunningCluster(plane, api, kubeconfig)
 
@@ -238,6 +246,7 @@ def _tenancy(
     numbers: HostAllocator,
     manager: ControllerManager,
     identity: str,
+    dns: DnsSettings,
 ) -> Tenancy:
     def issue(namespace: str, account: str, pod: str, uid: str, audience: str, seconds: int) -> IssuedToken:
         try:
@@ -263,6 +272,8 @@ def _tenancy(
             rate=config.host_rate,
             every_node=host.every_node,
             service_account=f"{config.name}-workload",
+            dns=dns.mode is not DnsMode.NONE,
+            cluster_domain=dns.domain,
         ),
         store_id=identity,
         events=manager.events.record,

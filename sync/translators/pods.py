@@ -35,6 +35,11 @@ _API_HOSTNAMES = ("kubernetes.default.svc.{}", "kubernetes", "kubernetes.default
 
 MAX_HOSTNAME = 63
 
+MAX_NAMESERVERS = 3
+MAX_SEARCHES = 32
+MAX_SEARCH_CHARACTERS = 2048
+"""Of a dnsConfig. Source: apis/core/validation validatePodDNSConfig."""
+
 
 def to_host(virtual: Obj, context: Context) -> Obj:
     """Raises Untranslatable."""
@@ -126,11 +131,15 @@ def _name_on_the_network(spec: dict[str, Any], virtual: Obj, context: Context) -
     if context.api_server_ip:
         own = {"ip": context.api_server_ip, "hostnames": [h.format(context.cluster_domain) for h in _API_HOSTNAMES]}
         spec["hostAliases"] = [*(spec.get("hostAliases") or ()), own]
-    policy = spec.get("dnsPolicy") or "ClusterFirst"
-    in_cluster = policy == "ClusterFirstWithHostNet" or (policy == "ClusterFirst" and not spec.get("hostNetwork"))
-    if context.dns_ip and in_cluster:
+    if context.dns_ip and uses_cluster_dns(spec):
         spec["dnsPolicy"] = "None"
         spec["dnsConfig"] = _dns_config(spec.get("dnsConfig") or {}, context.dns_ip, namespace, context.cluster_domain)
+
+
+def uses_cluster_dns(spec: Obj) -> bool:
+    """Whether a pod's nameserver is the cluster's, by its dnsPolicy. Source: kubelet dns.go getPodDNSType."""
+    policy = spec.get("dnsPolicy") or "ClusterFirst"
+    return policy == "ClusterFirstWithHostNet" or (policy == "ClusterFirst" and not spec.get("hostNetwork"))
 
 
 def hostname(name: str) -> str:
@@ -139,16 +148,25 @@ def hostname(name: str) -> str:
 
 
 def _dns_config(own: Obj, dns_ip: str, namespace: str, domain: str) -> Obj:
-    """The tenant's DNS first; a user's own ndots stays."""
+    """The tenant's DNS first; a user's own ndots stays. Cut where the host would refuse the pod."""
     options = list(own.get("options") or ())
     if not any(o.get("name") == "ndots" for o in options):
         options.append({"name": "ndots", "value": "5"})
-    searches = [f"{namespace}.svc.{domain}", f"svc.{domain}", domain]
+    searches = dict.fromkeys([f"{namespace}.svc.{domain}", f"svc.{domain}", domain, *(own.get("searches") or ())])
     return {
-        "nameservers": [dns_ip, *(n for n in own.get("nameservers") or () if n != dns_ip)],
-        "searches": list(dict.fromkeys([*searches, *(own.get("searches") or ())])),
+        "nameservers": [dns_ip, *(n for n in own.get("nameservers") or () if n != dns_ip)][:MAX_NAMESERVERS],
+        "searches": _cut(list(searches)),
         "options": options,
     }
+
+
+def _cut(searches: list[str]) -> list[str]:
+    kept: list[str] = []
+    for search in searches[:MAX_SEARCHES]:
+        if len(" ".join([*kept, search])) > MAX_SEARCH_CHARACTERS:
+            break
+        kept.append(search)
+    return kept
 
 
 def _add_metadata(desired: Obj, virtual: Obj, context: Context) -> None:

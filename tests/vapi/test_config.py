@@ -68,6 +68,11 @@ def test_every_setting_can_be_given_as_flag_variable_and_key(tmp_path: Path) -> 
         "listen": "[::]:443",
         "advertise": "vapi.example.com:6443",
         "anonymous": "all",
+        "dns": "embedded",
+        "dns_image": "example.com:5000/coredns@sha256:00",
+        "dns_listen": "0.0.0.0:5353",
+        "dns_forward": "192.0.2.53, [2001:db8::53]:5353",
+        "cluster_domain": "team-a.example",
         "log_level": "debug",
     }
     assert values.keys() == {setting.name for setting in SETTINGS}
@@ -105,6 +110,13 @@ def test_every_setting_can_be_given_as_flag_variable_and_key(tmp_path: Path) -> 
         ("listen", "under_score:1", "neither an IP address nor a host name"),
         ("advertise", "192.0.2.1", "must be ADDR:PORT"),
         ("anonymous", "yes", "health, all or off"),
+        ("dns", "bind", "auto, coredns, embedded or none"),
+        ("dns_image", "an image", "no image reference"),
+        ("dns_listen", "1053", "must be ADDR:PORT"),
+        ("dns_forward", "dns.example.com", "with IP addresses"),
+        ("dns_forward", "192.0.2.53:0", "ports from 1 to 65535"),
+        ("dns_forward", ",".join(["192.0.2.53"] * 16), "no more than 15"),
+        ("cluster_domain", "no_domain", "RFC 1123 subdomain"),
         ("log_level", "loud", "debug, info, warning or error"),
     ],
 )
@@ -121,10 +133,16 @@ def test_what_does_not_fit_is_refused_by_the_name_of_its_setting(
     assert reason in by_variable and reason in by_file
 
 
+def test_resolvers_have_their_ports() -> None:
+    assert loaded().dns_forward == ("/etc/resolv.conf",)
+    forward = loaded(dns_forward="192.0.2.53,2001:db8::53,[::1]:5353,127.0.0.1:99").dns_forward
+    assert forward == ("192.0.2.53:53", "[2001:db8::53]:53", "[::1]:5353", "127.0.0.1:99")
+
+
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("nme: x\n", "unknown setting nme; known: advertise, anonymous, dataDir"),
+        ("nme: x\n", "unknown setting nme; known: advertise, anonymous, clusterDomain"),
         ("data-dir: x\n", "unknown setting data-dir"),
         ("- name\n", "must be a map"),
         ("{", "not YAML"),
