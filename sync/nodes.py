@@ -18,14 +18,13 @@ from vapi import encoding
 from vapi.clock import Clock
 from vapi.control.workqueue import Retry, WorkQueue
 from vapi.gvk import Obj
+from vapi.resources.strategies.mirrors import MIRROR
 
 log = logging.getLogger(__name__)
 
 UNUSED_S = 60.0
 """How long a mirror stays after its last pod: the next pod of a rollout often comes to the same node."""
 HEARTBEAT_S = 300.0
-MIRROR = "vapi.dev/mirror"
-"""Label of mirrored Nodes: what has it and is no longer wanted is removed; a tenant's own Node is left alone."""
 RELIST_S = 5.0
 
 

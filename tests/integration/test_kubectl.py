@@ -188,6 +188,29 @@ def test_the_embedded_host_says_that_it_has_no_containers(kubectl: Kubectl, word
     assert kubectl("logs", "one").out == ""
 
 
+def test_the_nodes_are_the_hosts_and_who_changes_one_is_told(server: VapiServer) -> None:
+    kubectl = server.kubectl()
+    for words in (
+        ("cordon", "node-3"),
+        ("taint", "node", "node-3", "a=b:NoSchedule"),
+        ("label", "node", "node-3", "a=b"),
+    ):
+        assert "what is changed in it here is taken back" in kubectl(*words).err
+    taken_back = "unschedulable", "taints"
+    wait_until(
+        lambda: not any(field in kubectl("get", "node", "node-3", "-o", "json").out for field in taken_back),
+        "the copy is as its original again",
+    )
+
+
+def test_a_drained_node_has_its_pods_evicted(kubectl: Kubectl) -> None:
+    deploy(kubectl, replicas=3)
+    node = kubectl("get", "pods", "-o", "jsonpath={.items[0].spec.nodeName}").out
+    drained = kubectl("drain", node, "--force", "--pod-selector=app=web", "--timeout=30s")
+    assert "evicted" in drained.out
+    kubectl("rollout", "status", "deployment/web", "--timeout=30s")
+
+
 def test_there_are_no_metrics(kubectl: Kubectl) -> None:
     assert kubectl.refused("top", "pods") == "error: Metrics API not available"
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from vapi import names
 from vapi.clock import rfc3339
 from vapi.gvk import Obj
-from vapi.resources.strategies import claims
+from vapi.resources.strategies import claims, mirrors
 from vapi.resources.strategies.pods import prepare, rules, warnings
 from vapi.resources.strategy import Strategy, WriteContext
 
@@ -55,6 +55,7 @@ STRATEGIES: Mapping[str, Strategy] = {
     "namespaces": Strategy(
         name_check=names.dns_label, prepare_create=prepare_namespace, prepare_update=prepare_namespace_update
     ),
+    "nodes": Strategy(warnings=mirrors.of_node),
     "persistentvolumes": Strategy(prepare_create=prepare_volume, prepare_update=prepare_volume_update),
     "persistentvolumeclaims": Strategy(
         prepare_create=claims.prepare_create,
