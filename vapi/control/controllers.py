@@ -19,11 +19,13 @@ from vapi.control.events import EventRecorder
 from vapi.control.expiry import ExpiryController
 from vapi.control.garbage_collector import GarbageCollector
 from vapi.control.informer import Informers
+from vapi.control.job import JobController, JobOrphanController
 from vapi.control.namespace import NamespaceController
 from vapi.control.replicaset import REPLICATION_CONTROLLER, ReplicaSetController
 from vapi.control.root_ca import RootCaController
 from vapi.control.service_account import ServiceAccountController
 from vapi.control.statefulset import StatefulSetController
+from vapi.control.ttl_after_finished import TtlAfterFinishedController
 from vapi.registry.client import Client
 
 
@@ -47,6 +49,9 @@ CONTROLLERS: Mapping[str, Factory] = {
     "deployment-controller": lambda context, _: DeploymentController(context),
     "statefulset-controller": lambda context, _: StatefulSetController(context),
     "daemonset-controller": lambda context, _: DaemonSetController(context),
+    "job-controller": lambda context, _: JobController(context),
+    "job-orphan-pods": lambda context, _: JobOrphanController(context),
+    "ttl-after-finished-controller": lambda context, _: TtlAfterFinishedController(context),
     "endpoints-controller": lambda context, _: EndpointsController(context),
     "endpointslice-controller": lambda context, _: EndpointSliceController(context),
     "endpointslice-mirroring-controller": lambda context, _: EndpointSliceMirroringController(context),

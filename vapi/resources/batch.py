@@ -28,6 +28,5 @@ ROWS: tuple[Resource, ...] = (
         fields={"status.successful": fields.number("status.succeeded")},
         has_generation=True,
         default_propagation=Propagation.ORPHAN,
-        not_acted_on="Jobs are stored but no controller runs their pods yet",
     ),
 )
