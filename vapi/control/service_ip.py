@@ -61,6 +61,10 @@ class IpRange:
         return None if offset is None else str(base + offset + 1)
 
 
+DRY_RUN_PORT = 32_768
+"""A dry run is given the numbers after it; upstream portallocator."""
+
+
 @dataclass(frozen=True, slots=True)
 class PortRange:
     first: int
@@ -125,7 +129,7 @@ class ServiceAllocator:
         """Number → when the claim ends."""
 
     async def allocate(self, caller: Caller, obj: Obj, old: Obj | None) -> Release:
-        """See `registry.allocator`. A dry run gets numbers that are free now, and claims none."""
+        """See `registry.allocator`. A dry run gets an address that is free now and stand-ins for ports, and claims none."""
         spec = obj["spec"]
         if old is not None:
             await self.released(old)  # it is in the view: its claims have done their work
@@ -134,7 +138,7 @@ class ServiceAllocator:
                 spec.pop(key, None)
             _drop_node_ports(spec)
             return _nothing
-        work = _Allocation(self, obj, old, self._taken())
+        work = _Allocation(self, obj, old, self._taken(), dry_run=caller.dry_run)
         work.cluster_ips()
         work.node_ports()
         work.health_check_port()
@@ -185,8 +189,11 @@ class ServiceAllocator:
 class _Allocation:
     """One write: what it asks for, what it holds already, what it is given."""
 
-    def __init__(self, allocator: ServiceAllocator, service: Obj, old: Obj | None, taken: set[Number]) -> None:
+    def __init__(
+        self, allocator: ServiceAllocator, service: Obj, old: Obj | None, taken: set[Number], *, dry_run: bool
+    ) -> None:
         self._allocator = allocator
+        self._dry_run = dry_run
         self._service = service
         self._spec: Obj = service["spec"]
         self._old = old
@@ -271,7 +278,11 @@ class _Allocation:
             mine.add(port["nodePort"])
 
     def _any_port(self, what: str) -> int:
-        number = self._allocator.port_range.free(self._taken.__contains__, self._allocator.pick)
+        if self._dry_run:
+            # a stand-in that says so by counting up; upstream: PortAllocationOperation.AllocateNext
+            number: int | None = 1 + max((n for n in self.claimed if isinstance(n, int)), default=DRY_RUN_PORT)
+        else:
+            number = self._allocator.port_range.free(self._taken.__contains__, self._allocator.pick)
         if number is None:
             raise errors.internal(f"failed to allocate {what}: range is full")
         self._claim(number)

@@ -9,10 +9,10 @@ from vapi import errors
 from vapi.clock import rfc3339
 from vapi.gvk import GVK, GroupVersion, Obj
 from vapi.registry import apply as apply_module
-from vapi.registry import gotext, managed_fields, patch, zero_objects
+from vapi.registry import go_order, gotext, managed_fields, patch, zero_objects
 from vapi.registry.caller import Caller, PatchRequest
 from vapi.registry.fieldpath import FieldSet
-from vapi.registry.patch import PatchType
+from vapi.registry.patch import Patch, PatchType
 from vapi.resources.resource import Resource
 from vapi.schema import jsontext, unstructured, yamltext
 from vapi.schema.decode import SCHEME, FieldValidation, strict_text
@@ -69,15 +69,21 @@ class FieldOwnership:
                 self._check_version_and_kind(row, patched.obj)
             checked = unstructured.check_typed(patched.obj, row.gvk, schemas=self._schemas, strategic=strategic)
         except TypedError as error:
-            raise patch.invalid_result(patched.obj, str(error), parsed) from None
+            raise self._invalid_result(row, old, parsed, str(error)) from None
         complaints = [*patched.unknown_fields, *checked.complaints]
         if complaints and request.field_validation == FieldValidation.STRICT:
             why = f"strict decoding error: {strict_text(complaints)}"
-            raise patch.invalid_result(patched.obj, why, parsed)
+            raise self._invalid_result(row, old, parsed, why)
         if request.field_validation == FieldValidation.WARN:
             for complaint in complaints:
                 caller.warn(complaint)
         return checked.obj
+
+    def _invalid_result(self, row: Resource, old: Obj, parsed: Patch, why: str) -> errors.ApiError:
+        """The refusal shows what the patch made of the object as Go encodes it."""
+        shown = go_order.ordered(old, self._schemas.types.for_gvk(row.gvk))
+        patched = patch.apply_patch(shown, parsed, self._schema(row)).obj
+        return patch.invalid_result(go_order.sorted_where_patched(patched, parsed.value), why, parsed)
 
     def apply(
         self,

@@ -220,3 +220,11 @@ def test_the_lower_addresses_are_left_to_those_who_ask_for_one() -> None:
         assert ip is not None
         assert not ip.startswith("10.96.0.")
         taken.add(ip)
+
+
+async def test_ports_of_a_dry_run_count_up_outside_of_the_range() -> None:
+    world = World()
+    wanted = service(type="LoadBalancer", externalTrafficPolicy="Local")
+    spec = (await world.write(wanted, dry_run=True))["spec"]
+    assert [port["nodePort"] for port in spec["ports"]] == [32769]
+    assert spec["healthCheckNodePort"] == 32770
