@@ -129,7 +129,10 @@ class ServiceAllocator:
         """Number → when the claim ends."""
 
     async def allocate(self, caller: Caller, obj: Obj, old: Obj | None) -> Release:
-        """See `registry.allocator`. A dry run gets an address that is free now and stand-ins for ports, and claims none."""
+        """See `registry.allocator`. A dry run gets an address that is free now, and stand-ins for ports; none is claimed.
+
+        They are not reserved: the write that follows may get others.
+        """
         spec = obj["spec"]
         if old is not None:
             await self.released(old)  # it is in the view: its claims have done their work
