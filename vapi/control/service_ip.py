@@ -129,9 +129,9 @@ class ServiceAllocator:
         """Number → when the claim ends."""
 
     async def allocate(self, caller: Caller, obj: Obj, old: Obj | None) -> Release:
-        """See `registry.allocator`. A dry run gets an address that is free now, and stand-ins for ports; none is claimed.
+        """See `registry.allocator`. A dry run gets an address that is free now and stand-ins for ports.
 
-        They are not reserved: the write that follows may get others.
+        It claims none: the write that follows may get others.
         """
         spec = obj["spec"]
         if old is not None:

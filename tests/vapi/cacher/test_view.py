@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.vapi.cacher.objects import configmap, entry
+from vapi.cacher.entry import Entry
 from vapi.cacher.view import View, prefix_end
 
 ENTRIES = {name: entry(configmap(name), 1) for name in ("a", "ab", "b", "c-1", "c.1", "z")}
@@ -13,7 +14,8 @@ ENTRIES = {name: entry(configmap(name), 1) for name in ("a", "ab", "b", "c-1", "
 
 @given(st.lists(st.tuples(st.sampled_from(sorted(ENTRIES)), st.booleans())))
 def test_it_is_always_sorted_and_agrees_with_a_dict(steps: list[tuple[str, bool]]) -> None:
-    view, model = View(), {}
+    view = View()
+    model: dict[str, Entry] = {}
     for name, put in steps:
         made = ENTRIES[name]
         if put:
