@@ -10,6 +10,7 @@ from typing import Any
 from vapi.clock import Clock, SystemClock
 from vapi.control.clusterrole_aggregation import ClusterRoleAggregationController
 from vapi.control.controller import FIELD_MANAGER, Context, Controller
+from vapi.control.cronjob import CronJobController
 from vapi.control.daemonset import DaemonSetController
 from vapi.control.deployment import DeploymentController
 from vapi.control.endpoints import EndpointsController
@@ -52,6 +53,7 @@ CONTROLLERS: Mapping[str, Factory] = {
     "job-controller": lambda context, _: JobController(context),
     "job-orphan-pods": lambda context, _: JobOrphanController(context),
     "ttl-after-finished-controller": lambda context, _: TtlAfterFinishedController(context),
+    "cronjob-controller": lambda context, _: CronJobController(context),
     "endpoints-controller": lambda context, _: EndpointsController(context),
     "endpointslice-controller": lambda context, _: EndpointSliceController(context),
     "endpointslice-mirroring-controller": lambda context, _: EndpointSliceMirroringController(context),

@@ -17,7 +17,6 @@ ROWS: tuple[Resource, ...] = (
         categories=("all",),
         subresources=STATUS,
         has_generation=True,
-        not_acted_on="CronJobs are stored but no controller starts their jobs yet",
     ),
     kind(
         V1,
