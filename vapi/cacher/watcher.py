@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 BATCH_BYTES = 64 << 10  # of values handed out by one `next`: what is joined and written at once
 BATCH_ITEMS = 500
 REPLAY_PAGE = 500
+INITIAL_SLICE = 1_000  # entries of a snapshot looked at between two turns of the loop: 1 ms with a selector
 
 
 class WatchEventType(StrEnum):
@@ -117,12 +118,16 @@ class Watcher:
     # --- called by the feed; never await -------------------------------------------------------------
 
     def offer(self, change: Change, sequence: int) -> None:
-        """The change at `sequence` was just appended: wake up for it, or step over it."""
-        if self._concerns(change):
+        """The change at `sequence` was just appended: wake up for it, or step over it.
+
+        A watch may begin at a version that this feed has not reached (another
+        replica gave it out): what lies before it was seen there.
+        """
+        if change.revision > self._revision and self._concerns(change):
             self.wake()
         elif self._sequence == sequence:
             self._sequence = sequence + 1
-            self._revision = change.revision
+            self._revision = max(self._revision, change.revision)
 
     def wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
@@ -151,7 +156,10 @@ class Watcher:
             events = self._walk_initial() if self._initial is not None else await self._advance()
             if events:
                 return events
-            if self._initial is not None or self._behind():
+            if self._initial is not None:
+                await asyncio.sleep(0)  # nothing in this slice of the snapshot matched
+                continue
+            if self._behind():
                 continue
             if not await self._wait():
                 bookmark = self._bookmark()
@@ -163,7 +171,8 @@ class Watcher:
         initial = self._initial or ()
         events: list[WatchEvent] = []
         size = 0
-        while self._initial_index < len(initial) and size < BATCH_BYTES and len(events) < BATCH_ITEMS:
+        end = min(len(initial), self._initial_index + INITIAL_SLICE)
+        while self._initial_index < end and size < BATCH_BYTES and len(events) < BATCH_ITEMS:
             entry = initial[self._initial_index]
             self._initial_index += 1
             if self._matches is None or self._matches(entry):
@@ -180,13 +189,14 @@ class Watcher:
         if self._sequence is None or not history.holds(self._sequence):
             self._sequence = history.sequence_after(self._revision)
         if self._sequence is None:
+            complete_after = history.complete_after
             changes = await self._cacher.replay(self._revision, REPLAY_PAGE)
             if isinstance(changes, ApiError):
                 self.fail(changes)
                 return ()
             if not changes:
-                # nothing of this kind between here and the ring
-                self._revision = max(self._revision, history.complete_after)
+                # nothing of this kind between here and the ring, as it was
+                self._revision = max(self._revision, complete_after)
                 return ()
             return self._translate(changes)
         if self._matches is None:

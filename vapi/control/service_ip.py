@@ -214,6 +214,7 @@ class _Allocation:
             spec.update(clusterIP=before["clusterIP"], clusterIPs=list(before["clusterIPs"]))
         if spec.get("clusterIP") and not spec.get("clusterIPs"):
             spec["clusterIPs"] = [spec["clusterIP"]]
+        self._check_ips(spec.get("clusterIPs") or ())
         ranges = self._allocator.ranges
         fill_families(self._service, self._old, tuple(ranges))
         ips: list[str] = list(spec.get("clusterIPs") or ())
@@ -230,6 +231,19 @@ class _Allocation:
         spec["clusterIPs"] = ips[: max(1, len(families))]
         spec["clusterIP"] = ips[0]
 
+    def _check_ips(self, ips: Sequence[str]) -> None:
+        """Raises ApiError 422. Source: validation.ValidateServiceClusterIPsRelatedFields."""
+        causes = []
+        for index, ip in enumerate(ips):
+            try:
+                if ip != NONE:
+                    family_of(ip)
+            except ValueError:
+                detail = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"
+                causes.append(errors.field_invalid(f"spec.clusterIPs[{index}]", ip, detail))
+        if causes:
+            raise errors.invalid(SERVICE, self._service["metadata"]["name"], causes)
+
     def _any_ip(self, ip_range: IpRange) -> str:
         ip = ip_range.free(self._taken.__contains__, self._allocator.pick)
         if ip is None:
@@ -241,12 +255,7 @@ class _Allocation:
     def _this_ip(self, ip: str, asked: list[str]) -> None:
         if ip in self._held:
             return
-        try:
-            ip_range = self._allocator.ranges.get(family_of(ip))
-        except ValueError:
-            detail = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"
-            cause = errors.field_invalid(f"spec.clusterIPs[{asked.index(ip)}]", ip, detail)
-            raise errors.invalid(SERVICE, self._service["metadata"]["name"], [cause]) from None
+        ip_range = self._allocator.ranges.get(family_of(ip))
         if ip_range is None or not ip_range.has(ip):
             self._refuse_ip(ip, asked, "the provided network does not match the current range")
         if ip in self._taken:

@@ -162,6 +162,11 @@ class Writes:
                 revision = await self._store.create(key, value, guard=guard)
             except storage.GuardFailed:
                 continue  # the namespace was written meanwhile: look at it again
+            except ValueError as error:
+                # RBAC takes any path segment for a name; the store does not
+                raise errors.invalid(
+                    row.gvk, name, [errors.field_invalid("metadata.name", name, str(error))]
+                ) from None
             except storage.KeyExists:
                 there = self._feed.cachers[kind.prefix].view.get(key)
                 raise errors.already_exists(row.gvr, name, deleting=there is not None and there.deleting) from None
