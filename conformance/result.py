@@ -75,7 +75,7 @@ def write_junit(path: Path, results: Iterable[Result]) -> None:
         )
         if result.outcome is not Outcome.PASS:
             tag = "failure" if result.outcome is Outcome.FAIL else "skipped"
-            ET.SubElement(case, tag, message=result.first_line).text = _printable(result.message)
+            ET.SubElement(case, tag, message=_printable(result.first_line)).text = _printable(result.message)
     root = ET.Element("testsuites")
     root.append(suite)
     ET.indent(root)

@@ -1,0 +1,44 @@
+"""The list of official tests."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from conformance import catalogue
+from conformance.checks.table import CHECKS
+
+
+def test_each_class_has_the_tests_that_the_list_of_1_37_gives_it() -> None:
+    counts = Counter(test.class_ for test in catalogue.official().values())
+    assert counts == {"api": 120, "controllers": 32, "node": 198, "network": 33, "storage": 79}
+
+
+@pytest.mark.parametrize(
+    ("classes", "focus", "count"),
+    [
+        (["api"], "", 120),
+        (["api", "controllers"], "", 152),
+        (["all"], "", 462),
+        (["api"], "Lease", 1),
+        (["sync"], "", 0),
+    ],
+    ids=["one", "two", "all", "focus", "ours"],
+)
+def test_tests_are_chosen_by_class_and_name(classes: list[str], focus: str, count: int) -> None:
+    assert len(catalogue.chosen(classes, focus)) == count
+
+
+def test_serial_and_disruptive_tests_run_alone() -> None:
+    assert 20 < sum(test.serial for test in catalogue.official().values()) < 60
+
+
+def test_the_sig_of_a_test_stands_at_its_beginning() -> None:
+    assert all(catalogue.sig_of(name) == test.sig for name, test in catalogue.official().items())
+    assert catalogue.sig_of("nothing") == "sig-unknown"
+
+
+def test_every_check_of_ours_names_its_group_first() -> None:
+    groups = {name.partition("]")[0] for name in CHECKS}
+    assert groups == {"[pods", "[services", "[endpoints", "[configs", "[nodes", "[events", "[names"}
