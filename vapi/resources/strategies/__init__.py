@@ -20,6 +20,7 @@ from vapi.resources.strategies import (
     core,
     networking,
     rbac,
+    scheduling,
 )
 from vapi.resources.strategy import Strategy
 
@@ -32,6 +33,7 @@ _BY_GROUP: Mapping[str, Mapping[str, Strategy]] = {
     "coordination.k8s.io": coordination.STRATEGIES,
     "networking.k8s.io": networking.STRATEGIES,
     "rbac.authorization.k8s.io": rbac.STRATEGIES,
+    "scheduling.k8s.io": scheduling.STRATEGIES,
 }
 
 STRATEGIES: Mapping[tuple[str, str], Strategy] = {
