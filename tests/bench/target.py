@@ -63,7 +63,7 @@ class Admin:
     """The admin of a kubeconfig, for setting up and cleaning up; slow and simple."""
 
     def __init__(self, kubeconfig: Path) -> None:
-        config = yaml.safe_load(kubeconfig.read_text())
+        self.config = config = yaml.safe_load(kubeconfig.read_text())
         cluster = config["clusters"][0]["cluster"]
         user = config["users"][0]["user"]
         self.server = cluster["server"]
