@@ -45,7 +45,7 @@ from vapi.auth.admission import builtin_plugins
 from vapi.auth.authenticator import Anonymous
 from vapi.auth.rbac import Rbac
 from vapi.clock import SystemClock
-from vapi.config import Config, ConfigError, in_cluster_namespace, kubectl_command
+from vapi.config import Address, Config, ConfigError, in_cluster_namespace, kubectl_command
 from vapi.control.controllers import ControllerManager
 from vapi.control.controllers import Settings as ControllerSettings
 from vapi.control.service_ip import ServiceAllocator
@@ -173,7 +173,7 @@ async def virtual_cluster(config: Config) -> AsyncIterator[RunningCluster]:
                 store,
                 clock=clock,
                 schemas=schemas,
-                plugins=lambda lookup: builtin_plugins(lookup, rbac, protect_storage=False),
+                plugins=lambda lookup: builtin_plugins(lookup, rbac),
                 allocators=lambda lookup: {("", "services"): _allocator(numbers, lookup, clock)},
             )
         )
@@ -200,6 +200,8 @@ async def virtual_cluster(config: Config) -> AsyncIterator[RunningCluster]:
         manager = ControllerManager(
             plane.client("controllers"), ControllerSettings(root_ca=pki.ca_certificate.decode()), clock=clock
         )
+        if dns.mode is DnsMode.EMBEDDED:
+            await stack.enter_async_context(_embedded_dns(plane, dns, dns_choice.listen(config)))
         manager.controllers.append(DnsInstaller(manager.context, dns))
         group.start(manager.run(), "controllers")
         group.start(compactor.run(store), "compactor")
@@ -213,6 +215,22 @@ async def virtual_cluster(config: Config) -> AsyncIterator[RunningCluster]:
             tenancy = _tenancy(config, namespace, plane, api, host, numbers, manager, await store_id(store), dns)
             group.start(_follow_host(tenancy, plane, api, config), "syncer")
         yield RunningCluster(plane, api, kubeconfig)
+
+
+@contextlib.asynccontextmanager
+async def _embedded_dns(plane: ControlPlane, dns: DnsSettings, listen: tuple[Address, ...]) -> AsyncIterator[None]:
+    """Raises ListenError."""
+    from vapi.dns import embedded  # on demand: its library costs 50 ms and 13 MB, and only this mode needs it
+
+    async with contextlib.AsyncExitStack() as stack:
+        try:
+            found = await stack.enter_async_context(embedded.running(plane.client("dns"), dns, listen))
+        except OSError as error:
+            if error.filename is not None:  # resolv.conf
+                raise
+            raise ListenError(f"--dns-listen {listen[0]}: {_os_error(error)}") from None
+        log.info("DNS listens", extra={"address": found.host, "port": found.port})
+        yield
 
 
 class _Background:

@@ -13,6 +13,7 @@ from vapi.control.controller import FIELD_MANAGER, Context, Controller
 from vapi.control.cronjob import CronJobController
 from vapi.control.daemonset import DaemonSetController
 from vapi.control.deployment import DeploymentController
+from vapi.control.disruption import DisruptionController, StaleDisruptionController
 from vapi.control.endpoints import EndpointsController
 from vapi.control.endpointslice import EndpointSliceController
 from vapi.control.endpointslice_mirroring import EndpointSliceMirroringController
@@ -22,10 +23,13 @@ from vapi.control.garbage_collector import GarbageCollector
 from vapi.control.informer import Informers
 from vapi.control.job import JobController, JobOrphanController
 from vapi.control.namespace import NamespaceController
+from vapi.control.pod_gc import PodGcController
 from vapi.control.replicaset import REPLICATION_CONTROLLER, ReplicaSetController
+from vapi.control.resource_quota import ResourceQuotaController
 from vapi.control.root_ca import RootCaController
 from vapi.control.service_account import ServiceAccountController
 from vapi.control.statefulset import StatefulSetController
+from vapi.control.storage_protection import ClaimProtectionController, VolumeProtectionController
 from vapi.control.ttl_after_finished import TtlAfterFinishedController
 from vapi.registry.client import Client
 
@@ -54,6 +58,12 @@ CONTROLLERS: Mapping[str, Factory] = {
     "job-orphan-pods": lambda context, _: JobOrphanController(context),
     "ttl-after-finished-controller": lambda context, _: TtlAfterFinishedController(context),
     "cronjob-controller": lambda context, _: CronJobController(context),
+    "disruption-controller": lambda context, _: DisruptionController(context),
+    "stale-disruption-controller": lambda context, _: StaleDisruptionController(context),
+    "resourcequota-controller": lambda context, _: ResourceQuotaController(context),
+    "pod-garbage-collector-controller": lambda context, _: PodGcController(context),
+    "persistentvolumeclaim-protection-controller": lambda context, _: ClaimProtectionController(context),
+    "persistentvolume-protection-controller": lambda context, _: VolumeProtectionController(context),
     "endpoints-controller": lambda context, _: EndpointsController(context),
     "endpointslice-controller": lambda context, _: EndpointSliceController(context),
     "endpointslice-mirroring-controller": lambda context, _: EndpointSliceMirroringController(context),

@@ -16,6 +16,5 @@ ROWS: tuple[Resource, ...] = (
         subresources=STATUS,
         has_generation=True,
         update_needs_version=True,
-        not_acted_on="PodDisruptionBudgets are stored but no controller keeps their status yet",
     ),
 )
