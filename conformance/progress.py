@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TextIO
 
 from conformance.result import Outcome, Result
 
+TICK_S = 1.0
 LINE_EVERY_S = 60.0  # in a log, so that nobody takes a long test for a hang
 
 
@@ -23,26 +26,43 @@ class Progress:
         self._done = self._failed = 0
         self._start = self._spoke = now()
         self._terminal = out.isatty()
+        self._lock = threading.Lock()  # the clock's thread writes too
 
     def result(self, result: Result) -> None:
-        self._done += 1
-        if result.outcome is Outcome.FAIL:
-            self._failed += 1
-            self._clear()
-            self._say(f"FAIL {result.name} ({result.time_s:.0f} s)")
+        with self._lock:
+            self._done += 1
+            if result.outcome is Outcome.FAIL:
+                self._failed += 1
+                self._clear()
+                self._say(f"FAIL {result.name} ({result.time_s:.0f} s)")
         self.tick()
 
     def tick(self) -> None:
         """Rewrite the line (on a terminal), or add one if none was written for LINE_EVERY_S."""
-        if self._terminal:
-            self._out.write(f"\r\x1b[K{self.line()}")
-            self._out.flush()
-        elif self._now() - self._spoke >= LINE_EVERY_S:
+        with self._lock:
+            if self._terminal:
+                self._out.write(f"\r\x1b[K{self.line()}")
+                self._out.flush()
+            elif self._now() - self._spoke >= LINE_EVERY_S:
+                self._say(self.line())
+
+    @contextlib.contextmanager
+    def ticking(self) -> Iterator[None]:
+        """Tick while a long test says nothing; at the end the line stays."""
+        done = threading.Event()
+        clock = threading.Thread(target=self._tick_until, args=(done,), daemon=True)
+        clock.start()
+        try:
+            yield
+        finally:
+            done.set()
+            clock.join()
+            self._clear()
             self._say(self.line())
 
-    def end(self) -> None:
-        self._clear()
-        self._say(self.line())
+    def _tick_until(self, done: threading.Event) -> None:
+        while not done.wait(TICK_S):
+            self.tick()
 
     def line(self) -> str:
         spent_s = self._now() - self._start

@@ -86,15 +86,17 @@ def run(
         progress.result(one)
 
     results: list[Result] = []
-    try:
-        results += checks.run(what.own, kubeconfig=target.kubeconfig, below=target.below, told=told) if what.own else []
-        if what.official and suite:
-            results += _official(suite, what, target, out=out, parallel=parallel, timeout_s=timeout_s, told=told)
-    except e2e.Interrupted as broken:
-        results, complete = results + broken.results, False
-    except KeyboardInterrupt:
-        results, complete = seen, False
-    progress.end()
+    with progress.ticking():
+        try:
+            results += (
+                checks.run(what.own, kubeconfig=target.kubeconfig, below=target.below, told=told) if what.own else []
+            )
+            if what.official and suite:
+                results += _official(suite, what, target, out=out, parallel=parallel, timeout_s=timeout_s, told=told)
+        except e2e.Interrupted as broken:
+            results, complete = results + broken.results, False
+        except KeyboardInterrupt:
+            results, complete = seen, False
     server = Server(target.kubeconfig)
     facts = Facts(
         title=expected.title or "No expectation",

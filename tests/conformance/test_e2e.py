@@ -43,6 +43,12 @@ def test_results_are_told_as_ginkgo_prints_them() -> None:
     assert copy.getvalue() == OUTPUT
 
 
+def test_a_line_of_many_words_is_read_at_once() -> None:
+    lines = ["• [0.1 seconds]\n", "[sig-x] " + "word-" * 2_000 + "[" + "a, " * 2_000 + "!\n"]
+    [found] = e2e.read_output(lines, io.StringIO())
+    assert found.name.startswith("[sig-x] word-")
+
+
 def test_the_focus_finds_each_chosen_test_and_no_other() -> None:
     chosen = catalogue.chosen(["api"], "MutatingAdmissionPolicy")
     focus = re.compile(e2e.focus_of(chosen))
