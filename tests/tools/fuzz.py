@@ -38,6 +38,7 @@ from vapi.endpoints.bodies import SchemaDecoder
 from vapi.endpoints.discovery import Discovery
 from vapi.endpoints.dispatch import Dispatcher, Parts
 from vapi.endpoints.http import ApiRequest, ApiResponse, PlainHeaders
+from vapi.endpoints.openapi import OpenApi
 from vapi.gvk import GVR, Obj
 from vapi.plane import ControlPlane, running_plane
 from vapi.registry.pod_calls import PodCalls
@@ -85,7 +86,9 @@ class Findings(logging.Handler):
 
 
 @contextlib.asynccontextmanager
-async def server(store: Store, *, protect_storage: bool = False) -> AsyncIterator[tuple[ControlPlane, Dispatcher]]:
+async def server(
+    store: Store, *, protect_storage: bool = False, openapi: bool = False
+) -> AsyncIterator[tuple[ControlPlane, Dispatcher]]:
     """As `main` and `apiserver` put it together, without keys on disk, a listener and controllers."""
     clock = SystemClock()
     rbac = Rbac()
@@ -111,6 +114,7 @@ async def server(store: Store, *, protect_storage: bool = False) -> AsyncIterato
             decoder=SchemaDecoder(schemas()),
             clock=clock,
             discovery=lambda catalog: Discovery(catalog, "127.0.0.1:6443"),
+            openapi=(lambda catalog: OpenApi(catalog, schemas().definitions, clock)) if openapi else None,
             calls={
                 **reviews,
                 **Scales(registry, plane.fields, clock).handlers(),
