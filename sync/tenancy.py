@@ -20,7 +20,7 @@ from sync.services import HostAllocator
 from sync.state import EventSink
 from sync.syncer import Syncer
 from sync.tokens import Issue, PodTokens
-from sync.translator import Context
+from sync.translator import PODS, Context, Ref
 from sync.tunnels import Tunnels
 from sync.virtual import VirtualCluster
 from vapi.clock import Clock
@@ -47,15 +47,15 @@ class _Hooks:
             await self.tokens.before_create(virtual)
 
     async def after_create(self, virtual: Obj, host: Obj) -> None:
-        if self.tokens is not None:
-            await self.tokens.after_create(virtual, host)
+        return None
 
     async def before_bind(self, virtual: Obj, node_name: str) -> None:
         if self.nodes is not None:
             await self.nodes.before_bind(virtual, node_name)
 
     def gone(self, namespace: str, name: str, twin: Twin | None) -> None:
-        return None
+        if self.tokens is not None:
+            self.tokens.gone(namespace, name)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -117,6 +117,7 @@ class Tenancy:
             context=lambda: self.syncer.context,
             issue=issue,
             clock=clock,
+            on_host=lambda namespace, name: self.syncer.twin(Ref(PODS, namespace, name)) is not None,
         )
         self._nodes = hooks.nodes = Nodes(virtual=virtual, host=host, clock=clock, every_node=settings.every_node)
         self._dns = ClusterDns(virtual, expected=settings.dns, known=self._dns_known, events=events, clock=clock)

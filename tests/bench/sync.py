@@ -83,22 +83,28 @@ async def watching(host: Endpoint, *kinds: str) -> AsyncIterator[Seen]:
 
 
 async def _watch(host: Endpoint, tls: ssl.SSLContext, kind: str, seen: Seen) -> None:
-    reader, writer = await asyncio.open_connection(host.host, host.port, ssl=tls, limit=1 << 22)
-    try:
-        path = f"/api/v1/namespaces/{HOST_NAMESPACE}/{kind}?watch=true&timeoutSeconds=3600"
+    """Again from its last revision when the host ends it, as it does with one that lags."""
+    revision = ""
+    while True:
+        reader, writer = await asyncio.open_connection(host.host, host.port, ssl=tls, limit=1 << 22)
+        path = f"/api/v1/namespaces/{HOST_NAMESPACE}/{kind}?watch=true&timeoutSeconds=3600&resourceVersion={revision}"
         request = load.request(host, "GET", path).replace(
             b"Accept: application/json", b"Accept: application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
         )
         writer.write(request)
-        await reader.readuntil(b"\r\n\r\n")
+        head = await reader.readuntil(b"\r\n\r\n")
+        if not head.startswith(b"HTTP/1.1 200"):
+            raise RuntimeError(head.decode())
         rest = b""
         while size := int(await reader.readuntil(b"\r\n"), 16):
             chunk = await reader.readexactly(size + 2)
             *lines, rest = (rest + chunk[:-2]).split(b"\n")
             for line in lines:
                 event = json.loads(line)
-                seen.note(kind, event["type"], event["object"]["metadata"]["name"])
-    finally:
+                metadata = event["object"]["metadata"]
+                revision = metadata["resourceVersion"]
+                seen.note(kind, event["type"], metadata["name"])
+        print(f"the host ended the watch of {kind}", file=sys.stderr)
         writer.close()
 
 
