@@ -9,6 +9,7 @@ from vapi.dns.manifest import Mode, Settings
 
 PORT = 1053
 """Above 1024, so that nobody needs a capability to listen; users of vcluster know it."""
+WILDCARDS = ("0.0.0.0", "::")
 REAL_HOSTS = ("in-cluster", "kubeconfig")
 
 
@@ -35,17 +36,31 @@ def _mode(config: Config) -> Mode:
     return Mode.COREDNS if config.host.kind in REAL_HOSTS and reached else Mode.NONE
 
 
-def listen(config: Config) -> Address:
-    """Of the embedded server."""
-    return config.dns_listen or Address(config.listen.host, PORT)
+def listen(config: Config) -> tuple[Address, ...]:
+    """Of the embedded server: the first of these that is this machine's.
+
+    Where the API server listens; but on all addresses only in need: a UDP answer leaves from the address of its way,
+    which on a machine with several need not be the one that was asked, and is thrown away then.
+    """
+    if config.dns_listen is not None:
+        return (config.dns_listen,)
+    own = Address(config.listen.host, PORT)
+    if own.host not in WILDCARDS or config.advertise is None or not _is_address(config.advertise.host):
+        return (own,)
+    return (Address(config.advertise.host, PORT), own)
 
 
 def _address(config: Config) -> tuple[str, int] | None:
     """None where no slice can say it: names and loopback are no endpoints."""
-    if config.advertise is None:
+    if config.advertise is None or not _is_address(config.advertise.host):
         return None
+    advertised = ipaddress.ip_address(config.advertise.host)
+    return None if advertised.is_loopback else (str(advertised), listen(config)[0].port)
+
+
+def _is_address(text: str) -> bool:
     try:
-        advertised = ipaddress.ip_address(config.advertise.host)
+        ipaddress.ip_address(text)
     except ValueError:
-        return None
-    return None if advertised.is_loopback else (str(advertised), listen(config).port)
+        return False
+    return True

@@ -121,5 +121,17 @@ def test_an_embedded_server_that_pods_cannot_reach_is_refused_on_a_real_host() -
         choice.settings(load({"dns": "embedded", "host": "in-cluster"}, None, {}))
 
 
-def test_an_embedded_server_listens_beside_the_api_server() -> None:
-    assert str(choice.listen(load({"listen": "192.0.2.9:443"}, None, {}))) == "192.0.2.9:1053"
+@pytest.mark.parametrize(
+    ("flags", "addresses"),
+    [
+        ({"listen": "192.0.2.9:443"}, ["192.0.2.9:1053"]),
+        ({"listen": "0.0.0.0:443"}, ["0.0.0.0:1053"]),
+        ({"listen": "0.0.0.0:443", "advertise": "192.0.2.9:443"}, ["192.0.2.9:1053", "0.0.0.0:1053"]),
+        ({"listen": "0.0.0.0:443", "advertise": "vapi.example:443"}, ["0.0.0.0:1053"]),
+        ({"listen": "0.0.0.0:443", "advertise": "192.0.2.9:443", "dns_listen": "0.0.0.0:53"}, ["0.0.0.0:53"]),
+    ],
+)
+def test_an_embedded_server_listens_beside_the_api_server_where_it_is_asked(
+    flags: dict[str, str], addresses: list[str]
+) -> None:
+    assert [str(a) for a in choice.listen(load(flags, None, {}))] == addresses
