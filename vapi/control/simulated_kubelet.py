@@ -12,12 +12,13 @@ import datetime as dt
 import ipaddress
 from collections.abc import Iterable, Mapping, Sequence
 
-from vapi import selectors
-from vapi.cacher.entry import Change, Entry
+from vapi.cacher.entry import Change
 from vapi.clock import parse_rfc3339, rfc3339
 from vapi.control.controller import Context, Controller, Sources, names, own_name
 from vapi.control.events import NORMAL, WARNING
 from vapi.control.informer import Name
+from vapi.control.node_fit import NO_EXECUTE, NO_SCHEDULE, NodeFacts, Taint, affinity_of, node_facts, untolerated
+from vapi.control.simulated_volumes import SimulatedVolumes, is_bound
 from vapi.control.workqueue import Retry
 from vapi.gvk import GVR, Obj
 from vapi.version import KUBERNETES_VERSION
@@ -26,6 +27,7 @@ NODES = GVR("", "v1", "nodes")
 PODS = GVR("", "v1", "pods")
 SECRETS = GVR("", "v1", "secrets")
 CONFIGMAPS = GVR("", "v1", "configmaps")
+CLAIMS = GVR("", "v1", "persistentvolumeclaims")
 
 NODE_NAMES = ("node-1", "node-2", "node-3")
 POD_NETWORK = ipaddress.IPv4Network("10.244.0.0/16")
@@ -97,17 +99,22 @@ class SimulatedNodes(Controller[Name]):
 
     name = "simulated-nodes"
 
+    def __init__(self, context: Context, nodes: Sequence[str] = NODE_NAMES) -> None:
+        """`nodes`: their names, at most 250."""
+        super().__init__(context)
+        self._names = {name: index for index, name in enumerate(nodes)}
+
     def sources(self) -> Sources[Name]:
         return {NODES: own_name}
 
     def all_keys(self) -> Iterable[Name]:
-        return [("", name) for name in NODE_NAMES]
+        return [("", name) for name in self._names]
 
     async def reconcile(self, key: Name) -> None:
         _, name = key
-        if name not in NODE_NAMES:
+        if name not in self._names:
             return
-        wanted = node(NODE_NAMES.index(name), name, self.clock.now())
+        wanted = node(self._names[name], name, self.clock.now())
         entry = self.client.cached(NODES, "", name)
         current = entry.obj() if entry is not None else await self.client.create(NODES, wanted)
         taints = [t for t in current["spec"].get("taints") or () if t["key"] != "node.kubernetes.io/not-ready"]
@@ -125,9 +132,10 @@ class SimulatedScheduler(Controller[Name]):
     name = "simulated-scheduler"
     workers = 4
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, nodes: Sequence[str] = NODE_NAMES) -> None:
         super().__init__(context)
-        self._placed: dict[str, int] = dict.fromkeys(NODE_NAMES, 0)
+        self._facts = context.informers.facts(NODES, node_facts)
+        self._placed: dict[str, int] = dict.fromkeys(nodes, 0)
         """Node → pods bound to it, counted from the changes."""
 
     def sources(self) -> Sources[Name]:
@@ -141,7 +149,7 @@ class SimulatedScheduler(Controller[Name]):
                 self._placed[old] -= 1
             if new in self._placed:
                 self._placed[new] += 1
-        return () if new else own_name(change)
+        return () if new or change.type == "DELETED" else own_name(change)
 
     async def prepare(self) -> None:
         for entry in self.client.entries(PODS):
@@ -159,7 +167,7 @@ class SimulatedScheduler(Controller[Name]):
         pod = entry.obj()
         if pod["spec"].get("schedulingGates"):
             return
-        nodes = [n for n in self.client.entries(NODES) if n.name in self._placed]
+        nodes = [self._facts.of(node) for node in self.client.entries(NODES) if node.name in self._placed]
         chosen = choose_node(pod, nodes, self._placed)
         if not chosen:
             await self._cannot_place(pod, len(nodes))
@@ -187,31 +195,23 @@ class SimulatedScheduler(Controller[Name]):
             self.events.record("default-scheduler", pod, WARNING, "FailedScheduling", message)
 
 
-def choose_node(pod: Obj, nodes: Sequence[Entry], placed: Mapping[str, int]) -> str:
-    """The fitting node with the fewest pods, or "". Looks at nodeSelector, required node affinity and cordons."""
-    fitting = [n for n in nodes if _fits(pod, n)]
-    return min(fitting, key=lambda n: (placed[n.name], n.name)).name if fitting else ""
+UNSCHEDULABLE = Taint("node.kubernetes.io/unschedulable", "", NO_SCHEDULE)
+"""What a cordon means to the scheduler: daemons put up with it."""
 
 
-def _fits(pod: Obj, node_entry: Entry) -> bool:
+def choose_node(pod: Obj, nodes: Sequence[NodeFacts], placed: Mapping[str, int]) -> str:
+    """The fitting node with the fewest pods, or "". Looks at nodeSelector, required node affinity, taints, cordons."""
     spec = pod["spec"]
-    if node_entry.fields.get("spec.unschedulable") == "true":
-        return False
-    if any(node_entry.labels.get(k) != v for k, v in (spec.get("nodeSelector") or {}).items()):
-        return False
-    affinity = (spec.get("affinity") or {}).get("nodeAffinity") or {}
-    terms = (affinity.get("requiredDuringSchedulingIgnoredDuringExecution") or {}).get("nodeSelectorTerms")
-    return terms is None or any(_term_fits(term, node_entry) for term in terms)
+    affinity, tolerations = affinity_of(spec), spec.get("tolerations") or ()
+    fitting = [
+        node.name for node in nodes if not _keeps_out(node, tolerations) and affinity.fits(node.name, dict(node.labels))
+    ]
+    return min(fitting, key=lambda name: (placed[name], name), default="")
 
 
-def _term_fits(term: Obj, node_entry: Entry) -> bool:
-    labels = {"matchExpressions": term.get("matchExpressions") or []}
-    fields = {"matchExpressions": term.get("matchFields") or []}
-    if not labels["matchExpressions"] and not fields["matchExpressions"]:
-        return False
-    return selectors.label_selector_from_obj(labels).matches(node_entry.labels) and selectors.label_selector_from_obj(
-        fields
-    ).matches({"metadata.name": node_entry.name})
+def _keeps_out(node: NodeFacts, tolerations: Sequence[Obj]) -> bool:
+    taints = (*node.taints, UNSCHEDULABLE) if node.unschedulable else node.taints
+    return untolerated(taints, tolerations, (NO_SCHEDULE, NO_EXECUTE)) is not None
 
 
 class SimulatedKubelet(Controller[Name]):
@@ -220,8 +220,9 @@ class SimulatedKubelet(Controller[Name]):
     name = "simulated-kubelet"
     workers = 4
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, nodes: Sequence[str] = NODE_NAMES) -> None:
         super().__init__(context)
+        self._names = {name: index for index, name in enumerate(nodes)}
         self._next_address = 0
 
     def sources(self) -> Sources[Name]:
@@ -232,7 +233,7 @@ class SimulatedKubelet(Controller[Name]):
 
     async def reconcile(self, key: Name) -> None:
         entry = self.client.cached(PODS, *key)
-        if entry is None or entry.fields.get("spec.nodeName") not in NODE_NAMES:
+        if entry is None or entry.fields.get("spec.nodeName") not in self._names:
             return
         if entry.deleting:
             # a simulated container ends at once; a grace period is only the time it may take
@@ -251,8 +252,7 @@ class SimulatedKubelet(Controller[Name]):
         if missing:
             self.events.record("kubelet", pod, WARNING, "FailedMount", missing)
             raise Retry(_LOOK_AGAIN_S)
-        index = NODE_NAMES.index(pod["spec"]["nodeName"])
-        host_ip = str(NODE_NETWORK[index + 1])
+        host_ip = str(NODE_NETWORK[self._names[pod["spec"]["nodeName"]] + 1])
         pod_ip = host_ip if pod["spec"].get("hostNetwork") else self._address()
         pod["status"] = running_status(pod, host_ip=host_ip, pod_ip=pod_ip, now=self.clock.now())
         await self.client.update(PODS, pod, subresource="status")
@@ -285,7 +285,10 @@ class SimulatedKubelet(Controller[Name]):
         return str(POD_NETWORK[self._next_address + 255])
 
     def _missing(self, pod: Obj) -> str:
-        """What a kubelet would report for the first Secret or ConfigMap that is not there, or ""."""
+        """What a kubelet would report for the first volume that it cannot mount yet, or "".
+
+        A claim that is not here at all holds nothing up: the syncer decides whether claims come to this host.
+        """
         namespace = pod["metadata"]["namespace"]
         for volume in pod["spec"].get("volumes") or ():
             for gvr, kind, source, key in (
@@ -295,6 +298,10 @@ class SimulatedKubelet(Controller[Name]):
                 if not source or source.get("optional") or self.client.cached(gvr, namespace, source.get(key, "")):
                     continue
                 return f'MountVolume.SetUp failed for volume "{volume["name"]}" : {kind} "{source.get(key)}" not found'
+            claim = (volume.get("persistentVolumeClaim") or {}).get("claimName", "")
+            entry = self.client.cached(CLAIMS, namespace, claim) if claim else None
+            if entry is not None and not is_bound(entry.obj()):
+                return f'persistentvolumeclaim "{claim}" not bound'
         return ""
 
 
@@ -396,5 +403,5 @@ def _identity(container: Obj) -> Obj:
     }
 
 
-CONTROLLERS = (SimulatedNodes, SimulatedScheduler, SimulatedKubelet)
+CONTROLLERS = (SimulatedNodes, SimulatedScheduler, SimulatedKubelet, SimulatedVolumes)
 """What an embedded host runs."""

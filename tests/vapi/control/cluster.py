@@ -7,12 +7,14 @@ import contextlib
 import random
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from functools import lru_cache, partial
+from typing import Any
 
 from storage.memory import MemoryStore
 from tests.vapi.control.clock import FakeClock
 from vapi.cacher.entry import Change, ChangeType
 from vapi.clock import rfc3339
 from vapi.control import kinds
+from vapi.control.controller import Context, Controller
 from vapi.control.controllers import CONTROLLERS, ControllerManager, Settings
 from vapi.control.daemonset_plan import target_of
 from vapi.control.service_ip import ServiceAllocator
@@ -32,6 +34,7 @@ def schemas() -> Schemas:
 
 
 Plugins = Sequence[AdmissionPlugin]
+Factory = Callable[[Context], Controller[Any]]
 
 
 class Kubelet:
@@ -118,12 +121,13 @@ def namespace(name: str) -> Obj:
 class Cluster:
     """`client` is a user's; `settle` runs the loop until nobody has anything to do."""
 
-    def __init__(self, plane: ControlPlane, clock: FakeClock, names: Iterable[str]) -> None:
+    def __init__(self, plane: ControlPlane, clock: FakeClock, names: Iterable[str], more: Iterable[Factory]) -> None:
         self.plane = plane
         self.clock = clock
         self.client = plane.client("test")
         self.kubelet = Kubelet(plane, clock)
         self._names = tuple(names)
+        self._more = tuple(more)
         self._manager: ControllerManager | None = None
         self._task: asyncio.Task[None] | None = None
 
@@ -135,6 +139,7 @@ class Cluster:
     def start(self) -> None:
         client = self.plane.client("controllers")
         self._manager = ControllerManager(client, Settings(root_ca=ROOT_CA), clock=self.clock, only=self._names)
+        self._manager.controllers.extend(factory(self._manager.context) for factory in self._more)
         self._task = asyncio.create_task(self._manager.run())
 
     async def stop(self) -> None:
@@ -209,15 +214,15 @@ def service_allocators(lookup: Lookup, clock: FakeClock) -> Mapping[tuple[str, s
 
 
 @contextlib.asynccontextmanager
-async def cluster(*names: str, plugins: Plugins = ()) -> AsyncIterator[Cluster]:
-    """With the controllers of these names, all if there are none, and the namespace `default`."""
+async def cluster(*names: str, plugins: Plugins = (), more: Sequence[Factory] = ()) -> AsyncIterator[Cluster]:
+    """With the controllers of these names, all if there are none, those of `more`, and the namespace `default`."""
     clock = FakeClock()
     store = MemoryStore()
     allocators = partial(service_allocators, clock=clock)
     async with running_plane(
         store, clock=clock, schemas=schemas(), allocators=allocators, plugins=lambda _: plugins
     ) as plane:
-        made = Cluster(plane, clock, names or CONTROLLERS)
+        made = Cluster(plane, clock, names or CONTROLLERS, more)
         await made.create(kinds.NAMESPACES, namespace("default"))
         made.start()
         try:

@@ -127,6 +127,7 @@ async def test_with_surge_the_new_pod_comes_before_the_old_one_goes() -> None:
         await add_nodes(it, "node-1", "node-2")
         await it.create(kinds.DAEMON_SETS, daemon_set(updateStrategy=rolling(maxSurge=1, maxUnavailable=0)))
         await it.settle()
+        it.clock.advance(1)  # of two pods on a node the older one counts
         it.kubelet.ready = lambda pod: pod["spec"]["containers"][0]["image"] != "agent:2"
         await edit(it, template=template("agent:2"))
         assert sorted(map(len, images(it).values())) == [1, 2]
