@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from conformance.checks.setting import LONG_S, Failed, Obj, Setting, expect, get, gone, is_ready, pod, until
+from conformance.checks.setting import IMAGE, LONG_S, Failed, Obj, Setting, expect, get, gone, is_ready, pod, until
 
 
 def runs_and_both_sides_agree(s: Setting) -> None:
@@ -135,7 +135,7 @@ def name_used_again_is_another_pod(s: Setting) -> None:
 
 
 def deployment_rolls_out_and_scales(s: Setting) -> None:
-    s.kubectl("create", "deployment", "web", f"--image={'nginx' if s.simulated else 'nginx:1.27'}", "--replicas=2")
+    s.kubectl("create", "deployment", "web", f"--image={IMAGE}", "--replicas=2", "--", "sleep", "3600")
     s.kubectl("rollout", "status", "deployment/web", "--timeout=100s")
     s.kubectl("scale", "deployment/web", "--replicas=3")
     s.kubectl("rollout", "status", "deployment/web", "--timeout=100s")
