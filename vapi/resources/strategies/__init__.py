@@ -18,6 +18,8 @@ from vapi.resources.strategies import (
     certificates,
     coordination,
     core,
+    endpoints,
+    events,
     networking,
     rbac,
     scheduling,
@@ -31,6 +33,10 @@ _BY_GROUP: Mapping[str, Mapping[str, Strategy]] = {
     "batch": batch.STRATEGIES,
     "certificates.k8s.io": certificates.STRATEGIES,
     "coordination.k8s.io": coordination.STRATEGIES,
+    "discovery.k8s.io": endpoints.DISCOVERY,
+    "events.k8s.io": {
+        "events": Strategy(validate=events.validate_strict, validate_update=events.validate_strict_update)
+    },
     "networking.k8s.io": networking.STRATEGIES,
     "rbac.authorization.k8s.io": rbac.STRATEGIES,
     "scheduling.k8s.io": scheduling.STRATEGIES,

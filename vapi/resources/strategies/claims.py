@@ -83,9 +83,9 @@ def _sources(causes: Causes, path: str, source: Obj | None, reference: Obj | Non
     keys = ("apiGroup", "kind", "name")
     if namespace:
         detail = "may not be specified when dataSourceRef.namespace is specified"
-        causes.append(Cause("FieldValueInvalid", f"Invalid value: {path}.dataSource: {detail}", path))
+        causes.append(field_invalid(path, {}, detail))
     elif any(source.get(key) != reference.get(key) for key in keys):
-        causes.append(Cause("FieldValueInvalid", f"Invalid value: {path}.dataSource: must match dataSourceRef", path))
+        causes.append(field_invalid(path, {}, "must match dataSourceRef"))
 
 
 def _source(causes: Causes, path: str, source: Obj) -> None:

@@ -94,5 +94,6 @@ def invalid(path: str, type_: str, value: Any, detail: str) -> Cause:
     return Cause("FieldValueInvalid", f"Invalid value: {text(dump(type_, value))}{tail}", path)
 
 
-def duplicate(path: str, type_: str, value: Any) -> Cause:
-    return Cause("FieldValueDuplicate", f"Duplicate value: {text(dump(type_, value))}", path)
+def duplicate(path: str, type_: str, value: Any, detail: str = "") -> Cause:
+    tail = f": {detail}" if detail else ""
+    return Cause("FieldValueDuplicate", f"Duplicate value: {text(dump(type_, value))}{tail}", path)

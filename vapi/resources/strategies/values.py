@@ -151,11 +151,16 @@ def _sloppy(text: str) -> str:
     return head + colon + ".".join(part.lstrip("0") or part[:1] for part in tail.split(".")) if "." in tail else text
 
 
+def parse_sloppy_ip(text: str) -> Address | None:
+    """Leading zeros mean nothing."""
+    return parse_ip(text) or parse_ip(_sloppy(text))
+
+
 def ip(text: str) -> str:
     """Any spelling of an address, but no ambiguous one."""
     address = parse_ip(text)
     if address is None:
-        return IP_MESSAGE if parse_ip(_sloppy(text)) is None else "must not have leading 0s"
+        return IP_MESSAGE if parse_sloppy_ip(text) is None else "must not have leading 0s"
     if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
         return "must not be an IPv4-mapped IPv6 address"
     return ""

@@ -66,6 +66,14 @@ def of_template(obj: Obj, old: Obj | None) -> Sequence[str]:
     return of_spec("spec.template.", template.get("metadata") or {}, template.get("spec") or {})
 
 
+def of_template_object(obj: Obj, old: Obj | None) -> Sequence[str]:
+    """Of the kind PodTemplate."""
+    template = obj.get("template") or {}
+    if old is not None and template == old.get("template"):
+        return ()
+    return of_spec("template.", template.get("metadata") or {}, template.get("spec") or {})
+
+
 def of_named_template(obj: Obj, old: Obj | None) -> Sequence[str]:
     """Of a workload whose own name is part of its pods' hostnames."""
     return [*hostname(obj, old), *of_template(obj, old)]

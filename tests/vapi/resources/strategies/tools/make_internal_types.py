@@ -66,6 +66,7 @@ ROOTS = (
     "core.PersistentVolumeClaim",
     "core.PodTemplateSpec",
     "core.PersistentVolumeSource",
+    "core.ScopeSelector",
     "core.ServicePort",
     "core.Taint",
     "core.TypedLocalObjectReference",
