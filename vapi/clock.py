@@ -25,12 +25,12 @@ class SystemClock:
 
 def rfc3339(when: dt.datetime) -> str:
     """Seconds, UTC, `Z`: the wire form of metav1.Time."""
-    return when.astimezone(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return when.astimezone(dt.UTC).isoformat(timespec="seconds")[:19] + "Z"
 
 
 def rfc3339_micro(when: dt.datetime) -> str:
     """Six fractional digits: the wire form of metav1.MicroTime."""
-    return when.astimezone(dt.UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return when.astimezone(dt.UTC).isoformat(timespec="microseconds")[:26] + "Z"
 
 
 def parse_rfc3339(text: str) -> dt.datetime:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 Obj = dict[str, Any]
 """A Kubernetes object as plain JSON values. One taken from a cache is never edited: copy first."""
@@ -25,8 +25,7 @@ class GroupVersion:
         return cls(group, version)
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class GVK:
+class GVK(NamedTuple):
     group: str
     version: str
     kind: str
@@ -40,8 +39,9 @@ class GVK:
         return GroupVersion(self.group, self.version)
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class GVR:
+class GVR(NamedTuple):
+    """A tuple: it is hashed and compared a few dozen times a request."""
+
     group: str
     version: str
     resource: str

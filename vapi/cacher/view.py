@@ -51,6 +51,8 @@ class View:
 
     def entries(self, prefix: str = "", start: str = "") -> Sequence[Entry]:
         """A frozen copy of the references under `prefix`, from the key `start` (inclusive) on."""
+        if not self._keys:
+            return []
         first = bisect_left(self._keys, max(prefix, start)) if prefix or start else 0
         last = bisect_left(self._keys, prefix_end(prefix)) if prefix else len(self._keys)
         return self._entries[first:last]

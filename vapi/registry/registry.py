@@ -158,8 +158,11 @@ class Registry:
 
     def entries(self, gvr: GVR, namespace: str = "") -> Iterable[Entry]:
         """All of the view, in key order; "" for all namespaces. A frozen copy."""
-        kind = stored_kind(self.row(gvr))
-        return self._feed.cacher(kind).view.entries(kind.key(namespace, "") if namespace else kind.prefix)
+        kind = stored_kind(self.catalog.of(gvr))
+        view = self._feed.cachers[kind.prefix].view
+        if not view:
+            return ()  # handlers of changes ask for kinds that a cluster has none of
+        return view.entries(kind.key(namespace, "") if namespace else kind.prefix)
 
     def on_change(self, gvr: GVR, handler: Handler) -> Callable[[], None]:
         return self._feed.cacher(stored_kind(self.row(gvr))).add_handler(handler)

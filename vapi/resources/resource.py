@@ -39,7 +39,7 @@ FieldGetter = Callable[[Obj], str]
 """The value of a field selector's label in the *stored* object; "" when unset."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class StoredKind:
     """What is in the store under `/registry/<group>/<plural>/`, always in this version."""
 
@@ -49,12 +49,12 @@ class StoredKind:
     fields: Mapping[str, FieldGetter] = field(default_factory=dict)
     """Indexed fields beyond metadata.name and metadata.namespace, over all rows of this kind."""
 
-    @property
+    @cached_property
     def prefix(self) -> str:
         """Of the keys. Ends in `/`."""
         return f"/registry/{self.gvk.group or 'core'}/{self.plural}/"
 
-    @property
+    @cached_property
     def value_prefix(self) -> bytes:
         return encoding.stored_prefix(self.gvk.api_version, self.gvk.kind)
 

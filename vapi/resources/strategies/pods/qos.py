@@ -6,7 +6,7 @@ Source: pkg/apis/core/v1/helper/qos (1.37).
 from __future__ import annotations
 
 from vapi.gvk import Obj
-from vapi.schema import quantity
+from vapi.resources.strategies import checks
 
 BEST_EFFORT, BURSTABLE, GUARANTEED = "BestEffort", "Burstable", "Guaranteed"
 _COMPUTE = ("cpu", "memory")
@@ -37,7 +37,7 @@ def _of_requirements(resources: Obj) -> str:
 
 
 def _of_resource(request: str, limit: str) -> str:
-    wanted = quantity.parse(request).nanos
-    if wanted != (wanted if request == limit else quantity.parse(limit).nanos):
+    wanted = checks.nanos(request)
+    if wanted != (wanted if request == limit else checks.nanos(limit)):
         return BURSTABLE
     return GUARANTEED if wanted else BEST_EFFORT
