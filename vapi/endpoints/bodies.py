@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 from vapi import encoding, errors
 from vapi.endpoints.http import JSON, MAX_BODIES_BYTES
@@ -60,7 +59,7 @@ class SchemaDecoder:
             kind, api_version = value.get("kind"), value.get("apiVersion")
             _check_texts(value)
             if kind not in (None, "", DELETE_OPTIONS.kind):
-                raise _unknown_kind(kind, api_version or "v1")
+                raise _unknown_kind(kind, api_version or "meta.k8s.io/v1")
             if _plain_options(value):
                 return value
             # the same under the name the schemas have for it, so that what is wrong gets its words
@@ -109,8 +108,9 @@ def _check_texts(value: Obj) -> None:
             raise errors.bad_request(f"couldn't get version/kind; json parse error: json: {problem}")
 
 
-def _unknown_kind(kind: Any, api_version: str) -> errors.ApiError:
-    return errors.bad_request(f'no kind "{kind}" is registered for version "{api_version}" in scheme "{SCHEME}"')
+def _unknown_kind(kind: str, api_version: str) -> errors.ApiError:
+    quoted = errors.go_quote(kind), errors.go_quote(api_version)
+    return errors.bad_request(f'no kind {quoted[0]} is registered for version {quoted[1]} in scheme "{SCHEME}"')
 
 
 def _loaded(data: bytes) -> Obj | None:

@@ -13,6 +13,7 @@ util/managedfields/internal (structuredMerge, lastAppliedManager, lastAppliedUpd
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,6 +48,7 @@ class _Request:
     now: str
     ignored: FieldSet | None
     convert: Convert | None
+    known: Callable[[str], bool] | None
 
     @property
     def key(self) -> Key:
@@ -72,11 +74,12 @@ def apply(
     zero: Obj | None = None,
     ignored: FieldSet | None = None,
     convert: Convert | None = None,
+    known: Callable[[str], bool] | None = None,
 ) -> Obj:
     """The object after applying `config`, managedFields included and not yet defaulted.
 
     `live` is the stored object in gvk's version, None: it is created. For `now`,
-    `zero`, `ignored` and `convert` see `managed_fields.track_update`. The answer
+    `zero`, `ignored`, `known` and `convert` see `managed_fields.track_update`. The answer
     shares parts with `live` and `config`; copy before editing in place. Where it
     equals live, nothing is to be stored.
 
@@ -85,7 +88,7 @@ def apply(
     """
     config = {} if config is None else config
     _check(config, schema, gvk)
-    request = _Request(config, schema, manager, gvk.api_version, subresource, now, ignored, convert)
+    request = _Request(config, schema, manager, gvk.api_version, subresource, now, ignored, convert, known)
     managers = _managers(live, request, zero)
     base = managed_fields.with_entries(live, []) if live is not None else None
     try:
@@ -158,6 +161,7 @@ def _managers(live: Obj | None, request: _Request, zero: Obj | None) -> Managers
     except ValueError as error:
         raise errors.bare_error(500, f"failed to decode managed fields: {error}") from None
     if managers:
+        managers = managed_fields.with_known(managers, request.known)
         node = typed.root(request.schema)
         return {
             key: entry._replace(fields=typed_merge.reconcile(node, entry.fields))

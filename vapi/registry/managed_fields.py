@@ -186,6 +186,7 @@ def track_update(
     zero: Obj | None = None,
     ignored: FieldSet | None = None,
     convert: Convert | None = None,
+    known: Callable[[str], bool] | None = None,
 ) -> list[Obj]:
     """The managedFields of `new` after `manager` wrote it over `old` (None: created it); [] means no such key.
 
@@ -195,7 +196,7 @@ def track_update(
     subresource are not looked at. `now` is RFC 3339 in seconds. `zero` is what Go
     writes for an empty object of the kind (`zero_objects`; {} for custom
     resources): its fields are nobody's. `ignored`: fields this endpoint does not
-    write (the main one: `{"f:status": {}}`).
+    write (the main one: `{"f:status": {}}`). Owners by an apiVersion that is not `known` are dropped.
 
     Never fails: what cannot be compared keeps the old entries, as UpdateNoErrors does.
     """
@@ -203,6 +204,7 @@ def track_update(
     managers = _base(live, new["metadata"].get("managedFields"), subresource)
     if not managers and old is not None:
         return []  # nobody applied it yet and it was not tracked from its creation: start with the first apply
+    managers = with_known(managers, known)
     base = old if old is not None else zero or {}
     try:
         changed, removed = typed.compare(base, new, schema)
@@ -231,6 +233,13 @@ def track_update(
         fields = fieldpath.union(own.fields, changed) if own else changed
         managers[key] = Entry(api_version, now, fields)
     return encode(_capped(managers))
+
+
+def with_known(managers: Managers, known: Callable[[str], bool] | None) -> Managers:
+    """Those of an apiVersion that is `known`."""
+    if known is None or all(known(entry.api_version) for entry in managers.values()):
+        return managers
+    return {key: entry for key, entry in managers.items() if known(entry.api_version)}
 
 
 def strip(fields: FieldSet) -> FieldSet:

@@ -164,9 +164,7 @@ class Writes:
                 continue  # the namespace was written meanwhile: look at it again
             except ValueError as error:
                 # RBAC takes any path segment for a name; the store does not
-                raise errors.invalid(
-                    row.gvk, name, [errors.field_invalid("metadata.name", name, str(error))]
-                ) from None
+                raise errors.invalid(row.gvk, name, [errors.field_invalid("metadata.name", name, str(error))]) from None
             except storage.KeyExists:
                 there = self._feed.cachers[kind.prefix].view.get(key)
                 raise errors.already_exists(row.gvr, name, deleting=there is not None and there.deleting) from None
@@ -228,6 +226,7 @@ class Writes:
             # only a swap without a version can be lost and tried again: then the body must survive the first try
             lambda _old: copy.deepcopy(obj) if pristine else obj,
             subresource=subresource,
+            pure=True,
         )
 
     def _check_uid(self, row: Resource, namespace: str, name: str, metadata: Obj) -> None:
@@ -258,6 +257,7 @@ class Writes:
                 name,
                 lambda old: self._fields.patch(row, old, patch, caller),
                 subresource=subresource,
+                pure=True,
             )
         for _ in range(ATTEMPTS):
             if self._reads.cached(row, namespace, name) is not None:
@@ -312,22 +312,27 @@ class Writes:
         *,
         subresource: str,
         tracked: bool = False,
+        pure: bool = False,
     ) -> Written:
-        for attempt in range(ATTEMPTS):
+        """`pure`: `change` does not edit what it gets, so that need not be decoded a second time."""
+        shared = pure and row.from_stored is None
+        for attempt in range(ATTEMPTS + 1):
             entry = self._reads.cached(row, namespace, name)
             if entry is None:
                 raise errors.not_found(row.gvr, name)
             old = self._decode(row, entry)
-            new = change(self._decode(row, entry))
+            new = _apart(change(old), old) if shared else change(self._decode(row, entry))
             _check_identity(row, name, new, old)
             try:
                 return await self._swap(
-                    caller, row, namespace, entry, old, new, subresource=subresource, tracked=tracked
+                    caller, row, namespace, entry, old, new, subresource=subresource, tracked=tracked, shared=shared
                 )
+            except _SharedPartEdited:
+                shared = False
             except storage.RevisionConflict as lost:
                 if lost.current == 0:
                     raise errors.not_found(row.gvr, name) from None
-                if attempt == ATTEMPTS - 1:
+                if attempt >= ATTEMPTS - 1:
                     raise errors.conflict(row.gvr, name) from None
                 await self._feed.wait_until(lost.current)
             except storage.StorageError as error:
@@ -349,21 +354,25 @@ class Writes:
         *,
         subresource: str,
         tracked: bool,
+        shared: bool,
     ) -> Written:
-        """One attempt. Raises StorageError besides ApiError."""
+        """One attempt. Raises StorageError besides ApiError, and _SharedPartEdited if `new` and `old` share parts."""
         now = self._clock.now()
         name = entry.name
         new["apiVersion"], new["kind"] = row.gvk.api_version, row.kind
         row.strategy.default(new)
         if not tracked:
-            # what this endpoint does not write must not look changed to the tracker
-            tracked_new = graft.graft(row, new, old, subresource)
-            self._fields.track(row, old, tracked_new, manager=caller.field_manager, subresource=subresource, now=now)
-            new = tracked_new
+            if subresource not in graft.TRACKED_AS_SENT:
+                # what this endpoint does not write must not look changed to the tracker
+                new = graft.graft(row, new, old, subresource)
+            self._fields.track(row, old, new, manager=caller.field_manager, subresource=subresource, now=now)
         request = AdmissionRequest(caller, row, Operation.UPDATE, namespace, name, subresource, new, old)
         await self.admission.mutate(request)
         new = graft.graft(row, request.obj or new, old, subresource)
         row.strategy.prepare_update(new, old, WriteContext(subresource, now, caller.user, caller.dry_run))
+        kind = stored_kind(row)
+        if shared and encoding.encode_stored(old, kind.value_prefix) != entry.value:
+            raise _SharedPartEdited
         metadata = new["metadata"]
         if row.has_generation and graft.needs_generation(row, new, old, subresource):
             metadata["generation"] = old["metadata"].get("generation", 0) + 1
@@ -371,11 +380,13 @@ class Writes:
         request.obj = new
         await self.admission.validate(request)
         new = managed_fields.keep_times(old, new)
-        kind = stored_kind(row)
         stored = row.to_stored(new) if row.to_stored else new
-        if encoding.encode_stored(stored, kind.value_prefix) == entry.value:
+        value = encoding.encode_stored(stored, kind.value_prefix)
+        if value == entry.value:
             return Written(entry)
-        release = await self._allocate(caller, row, new, old) if not subresource else None
+        if subresource or (row.gvr.group, row.gvr.resource) not in self.allocators:
+            return await self._commit_update(caller, row, entry, new, stored=stored, value=value)
+        release = await self._allocate(caller, row, new, old)
         try:
             return await self._commit_update(caller, row, entry, new)
         except BaseException:
@@ -400,10 +411,21 @@ class Writes:
         _refuse(row, metadata["name"], causes)
         self._warn(caller, row, () if subresource else row.strategy.warnings(new, old))
 
-    async def _commit_update(self, caller: Caller, row: Resource, entry: Entry, new: Obj) -> Written:
+    async def _commit_update(
+        self,
+        caller: Caller,
+        row: Resource,
+        entry: Entry,
+        new: Obj,
+        *,
+        stored: Obj | None = None,
+        value: bytes | None = None,
+    ) -> Written:
+        """`stored` and `value`: what `new` is in the store, if that was worked out already."""
         kind = stored_kind(row)
-        stored = row.to_stored(new) if row.to_stored else new
-        value = encoding.encode_stored(stored, kind.value_prefix)
+        if stored is None or value is None:
+            stored = row.to_stored(new) if row.to_stored else new
+            value = encoding.encode_stored(stored, kind.value_prefix)
         if caller.dry_run:
             return Written(make_entry(kind, entry.key, value, entry.revision, stored))
         if _gone(row, new):
@@ -478,6 +500,17 @@ class Writes:
             await allocator.released(entry.obj())
 
 
+class _SharedPartEdited(Exception):
+    """Something after the client's change (defaults, admission, the strategy) edited what is the old object's, too."""
+
+
+def _apart(new: Obj, old: Obj) -> Obj:
+    """`new`, which may share parts with `old`, with a metadata of its own: every write edits that."""
+    if new is old or new.get("metadata") is old["metadata"]:
+        return {**new, "metadata": dict(old["metadata"])}
+    return new
+
+
 def _metadata(obj: Obj) -> Obj:
     metadata = obj.get("metadata")
     if not isinstance(metadata, dict):
@@ -528,7 +561,8 @@ def _check_identity(row: Resource, name: str, new: Obj, old: Obj) -> None:
 
 def _refuse(row: Resource, name: str, causes: list[Cause]) -> None:
     if causes:
-        raise errors.invalid(row.gvk, name, causes)
+        # upstream validates the internal type, whose group is that of the stored one (events)
+        raise errors.invalid(GVK(row.stored.gvk.group if row.stored else "", row.gvk.version, row.kind), name, causes)
 
 
 def _gone(row: Resource, new: Obj) -> bool:

@@ -196,7 +196,7 @@ def body_gvk(value: Any, data: bytes, expected: GVK) -> GVK:
                 raise _not_versioned(data, expected, godecode.json_kind(member), f"struct field .{name} of type string")
             names[name] = member
     api_version, kind = names["apiVersion"], names["kind"] or expected.kind
-    if not api_version:
+    if api_version in ("", "/"):  # Go's ParseGroupVersion takes both for nothing
         return GVK(expected.group, expected.version, kind)
     if api_version.count("/") > 1:
         raise _unrecognized(data, expected, f"unexpected GroupVersion string: {api_version}")
@@ -214,7 +214,8 @@ def _check_kind(gvk: GVK, expected: GVK, accepted: Sequence[GVK], types: GoTypes
     if gvk == expected or gvk in accepted:
         return
     if not types.is_registered(gvk):
-        problem = f'no kind "{gvk.kind}" is registered for version "{gvk.api_version}" in scheme "{SCHEME}"'
+        quoted = errors.go_quote(gvk.kind), errors.go_quote(gvk.api_version)
+        problem = f'no kind {quoted[0]} is registered for version {quoted[1]} in scheme "{SCHEME}"'
         raise cannot_be_handled(gvk, expected, problem)
     if gvk.kind == expected.kind and _internal(gvk) == _internal(expected):
         raise wrong_version(gvk, expected)

@@ -12,7 +12,7 @@ import pytest
 from tests.vapi.registry.life import NOW, entries, schema_of, zero_of
 from vapi.gvk import GVK, Obj
 from vapi.registry import managed_fields, scale_fields, typed
-from vapi.registry.managed_fields import track_update, with_entries
+from vapi.registry.managed_fields import UPDATE, Entry, Key, track_update, with_entries, with_known
 from vapi.schema.types import ListType, SchemaType, Shape
 
 POD = GVK("", "v1", "Pod")
@@ -309,3 +309,13 @@ def test_tracking_a_small_pod_costs_less_than_25_microseconds() -> None:
     for work in (create, update):
         best_us = min(timeit.repeat(work, number=200, repeat=20)) / 200 * 1e6
         assert best_us < 25, f"{work.__name__} took {best_us:.1f} µs"
+
+
+def test_owners_by_a_version_that_the_object_has_no_longer_are_forgotten() -> None:
+    """Recorded: an Event written through the other of its two groups."""
+    managers = {
+        Key("a", UPDATE, "events.k8s.io/v1", ""): Entry("events.k8s.io/v1", None, {"f:note": {}}),
+        Key("a", UPDATE, "v1", ""): Entry("v1", None, {"f:count": {}}),
+    }
+    assert list(with_known(managers, "v1".__eq__)) == [Key("a", UPDATE, "v1", "")]
+    assert with_known(managers, None) == managers
