@@ -13,7 +13,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from tests.bench import scenarios, target
+from tests.bench import scenarios, sync, target
 from tests.bench.scenarios import Figure, Plan
 from tests.bench.target import Target
 
@@ -28,7 +28,11 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="a fifth of the requests")
     parser.add_argument("--ours-only", action="store_true")
     parser.add_argument("--json", type=Path, help="write the figures here")
+    parser.add_argument("--sync", action="store_true", help="measure instead how fast objects get to a real host")
     options = parser.parse_args()
+    if options.sync:
+        print(report(sync.main()))
+        return 0
     cores = sorted(os.sched_getaffinity(0))
     servers = set(cores[: max(1, min(2, len(cores) - 1))])
     plan = Plan(cpus=frozenset(set(cores) - servers or servers))
