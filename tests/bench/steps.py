@@ -45,7 +45,7 @@ class Steps:
 
     @contextlib.contextmanager
     def timed(self) -> Iterator[None]:
-        original = Handle._run  # type: ignore[attr-defined]
+        original = Handle._run
 
         def run(handle: Handle) -> None:
             text = _text(handle)
@@ -55,11 +55,11 @@ class Steps:
             if duration > 0.002:
                 self.longest.append((duration * 1000, text))
 
-        Handle._run = run  # type: ignore[attr-defined]
+        setattr(Handle, "_run", run)  # noqa: B010 - typeshed has it as a method
         try:
             yield
         finally:
-            Handle._run = original  # type: ignore[attr-defined]
+            setattr(Handle, "_run", original)  # noqa: B010
             self.longest.sort(reverse=True)
 
 

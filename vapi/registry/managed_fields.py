@@ -17,6 +17,7 @@ label and an image 11-16 µs, status update 11 µs, an update that changes nothi
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple, TypeAlias
 
@@ -207,7 +208,7 @@ def track_update(
     managers = with_known(managers, known)
     base = old if old is not None else zero or {}
     try:
-        changed, removed = typed.compare(base, new, schema)
+        changed, removed = (typed.compare if old is not None else typed.added)(base, new, schema)
     except typed.Malformed:
         return list(live or [])
     strip(changed)
@@ -260,12 +261,8 @@ def _base(live: Any, sent: Any, subresource: str) -> Managers:
     if not subresource and sent is not None and sent != live:
         if _is_reset(sent):
             return {}
-        try:
-            managers = decode(sent)
-        except ValueError:
-            managers = {}
-        if managers:
-            return managers
+        with contextlib.suppress(ValueError):
+            return decode(sent)  # entries that own nothing are an answer, too: then nobody owns anything
     try:
         return _stored(live) if live else {}
     except (KeyError, TypeError, AttributeError):

@@ -72,7 +72,9 @@ class FieldOwnership:
             checked = unstructured.check_typed(patched.obj, row.gvk, schemas=self._schemas, strategic=strategic)
         except TypedError as error:
             raise self._invalid_result(row, old, parsed, str(error)) from None
-        complaints = [*patched.unknown_fields, *checked.complaints]
+        # a merged document is encoded with sorted keys and read again
+        found = checked.complaints if strategic else sorted(checked.complaints)
+        complaints = [*patched.unknown_fields, *found]
         if complaints and request.field_validation == FieldValidation.STRICT:
             why = f"strict decoding error: {strict_text(complaints)}"
             raise self._invalid_result(row, old, parsed, why)
