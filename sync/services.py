@@ -54,6 +54,10 @@ class HostAllocator:
         self._host: Cluster | None = None
         self._context: Callable[[], Context] | None = None
 
+    @property
+    def attached(self) -> bool:
+        return self._host is not None
+
     def attach(self, host: Cluster, context: Callable[[], Context]) -> None:
         self._host = host
         self._context = context

@@ -202,7 +202,7 @@ async def virtual_cluster(config: Config) -> AsyncIterator[RunningCluster]:
         )
         if dns.mode is DnsMode.EMBEDDED:
             await stack.enter_async_context(_embedded_dns(plane, dns, dns_choice.listen(config)))
-        manager.controllers.append(DnsInstaller(manager.context, dns))
+        manager.controllers.append(DnsInstaller(manager.context, dns, lambda: numbers is None or numbers.attached))
         group.start(manager.run(), "controllers")
         group.start(compactor.run(store), "compactor")
         group.start(api.run(), "certificates")

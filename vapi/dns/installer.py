@@ -20,14 +20,23 @@ from vapi.gvk import GVR, Obj
 FIELD_MANAGER = "vapi-dns"
 APPLY = "application/apply-patch+yaml"
 
+WITHOUT_NUMBERS_S = 0.2
+"""Nothing tells when the host is there; a look costs nothing."""
+
 Key = tuple[GVR, str, str]
 
 
 class DnsInstaller(Controller[Key]):
     name = "dns-installer"
 
-    def __init__(self, context: Context, settings: manifest.Settings) -> None:
+    def __init__(
+        self, context: Context, settings: manifest.Settings, numbers_given: Callable[[], bool] = lambda: True
+    ) -> None:
+        """`numbers_given`: whether somebody is there who gives Services their numbers."""
         super().__init__(context)
+        self._numbers_given = numbers_given
+        self._numbers: dict[Key, Obj] = {}
+        """Of a Service that was deleted to be made anew: pods know them."""
         self.client = context.client.named(FIELD_MANAGER)
         self._settings = settings
         self._wanted = {_key(obj): obj for obj in manifest.objects(settings)}
@@ -67,15 +76,17 @@ class DnsInstaller(Controller[Key]):
 
         Else the host's controllers would leave their slices, and with them the old server's address, behind for ever.
         """
+        if not self._numbers_given():
+            raise Retry(WITHOUT_NUMBERS_S)
         entry = self.client.cached(*key)
-        if entry is None:
-            return wanted
-        spec = entry.obj()["spec"]
-        if bool(spec.get("selector")) == bool(wanted["spec"].get("selector")):
-            return wanted
-        await _gone(self.client.delete(*key, uid=entry.uid))
-        numbers = {k: spec[k] for k in ("clusterIP", "clusterIPs") if spec.get(k)}
-        return {**wanted, "spec": {**wanted["spec"], **numbers}}
+        if entry is not None:
+            spec = entry.obj()["spec"]
+            if bool(spec.get("selector")) == bool(wanted["spec"].get("selector")):
+                self._numbers.pop(key, None)
+                return wanted
+            self._numbers[key] = {k: spec[k] for k in ("clusterIP", "clusterIPs") if spec.get(k)}
+            await _gone(self.client.delete(*key, uid=entry.uid))
+        return {**wanted, "spec": {**wanted["spec"], **self._numbers.get(key, {})}}
 
 
 def _ours(gvr: GVR, keys: frozenset[Key]) -> Callable[[Change], Iterable[Key]]:

@@ -6,6 +6,8 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 
+import pytest
+
 from storage.memory import MemoryStore
 from tests.planes import CONFIGMAPS, DEPLOYMENTS, NAMESPACES, SERVICES, FakeClock, schemas
 from vapi.control.controllers import ControllerManager
@@ -56,9 +58,9 @@ class World:
             quiet = quiet + 1 if manager.idle else 0
 
     @contextlib.asynccontextmanager
-    async def installed(self, settings: Settings) -> AsyncIterator[ControllerManager]:
+    async def installed(self, settings: Settings, *, quick: bool = False) -> AsyncIterator[ControllerManager]:
         manager = ControllerManager(self.client, ControllerSettings(), clock=self.clock, only=())
-        manager.controllers.append(DnsInstaller(manager.context, settings))
+        manager.controllers.append(DnsInstaller(manager.context, settings, lambda: quick or self.allocator.there))
         task = asyncio.create_task(manager.run())
         try:
             await asyncio.sleep(0)
@@ -149,10 +151,11 @@ async def test_a_new_image_is_rolled_out() -> None:
             assert container["image"] == "example.com/coredns:2"
 
 
-async def test_the_service_is_made_once_the_host_gives_numbers() -> None:
+@pytest.mark.parametrize("quick", [False, True], ids=["waits", "is refused"])
+async def test_the_service_is_made_once_the_host_gives_numbers(quick: bool) -> None:
     async with world() as w:
         w.allocator.there = False
-        async with w.installed(COREDNS) as manager:
+        async with w.installed(COREDNS, quick=quick) as manager:
             assert w.find(SERVICES, *KUBE_DNS) is None
             assert w.find(DEPLOYMENTS, *KEY) is not None
             w.allocator.there = True
@@ -179,6 +182,25 @@ async def test_the_other_mode_takes_over_the_address_and_removes_what_was_ours()
     assert third["spec"]["selector"]
     assert first["spec"]["clusterIP"] == second["spec"]["clusterIP"] == third["spec"]["clusterIP"]
     assert first["metadata"]["uid"] != second["metadata"]["uid"]
+
+
+@pytest.mark.parametrize("quick", [False, True], ids=["waits", "is refused"])
+async def test_the_address_stays_where_the_host_is_away_during_the_change(quick: bool) -> None:
+    """It is away before the Service is deleted, or from then on."""
+    async with world() as w:
+        async with w.installed(COREDNS):
+            first = w.the(SERVICES, *KUBE_DNS)
+        w.allocator.there = False
+        async with w.installed(EMBEDDED, quick=quick) as manager:
+            assert (w.find(SERVICES, *KUBE_DNS) is None) is quick
+            w.allocator.there = True
+            w.clock.advance(60)
+            for controller in manager.controllers:
+                controller.queue.tick()
+            await w.settle(manager)
+            second = w.the(SERVICES, *KUBE_DNS)
+    assert second["metadata"]["uid"] != first["metadata"]["uid"]
+    assert second["spec"]["clusterIP"] == first["spec"]["clusterIP"]
 
 
 async def test_a_deployment_named_coredns_that_is_the_tenants_own_stays() -> None:
