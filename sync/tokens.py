@@ -175,17 +175,25 @@ class PodTokens:
             annotations = secret["metadata"].get("annotations") or {}
             if annotations.get(md.OBJECT_KIND) != _MARKER_KIND:
                 continue
-            try:
-                due = self._renewal(parse_rfc3339(annotations.get(md.TOKEN_EXPIRES, "")), created=self._clock.now())
-            except ValueError:
-                due = self._clock.now()
             namespace, name = annotations.get(md.OBJECT_NAMESPACE, ""), annotations.get(md.OBJECT_NAME, "")
             pod_uid = annotations.get(md.OBJECT_UID, "")
             self._made.setdefault((namespace, name), secret["metadata"]["uid"])
             if self._is_left_over(namespace, name, pod_uid):
                 self.gone(namespace, name)
             else:
+                due = self._learned(namespace, name, annotations.get(md.TOKEN_EXPIRES, ""))
                 self._push(due, namespace, name, pod_uid)
+
+    def _learned(self, namespace: str, name: str, expires: str) -> dt.datetime:
+        """When the tokens of a pod are due that an earlier process issued: at once if that cannot be told."""
+        entry = self._virtual.cached(PODS, namespace, name)
+        if entry is None:
+            return self._clock.now()
+        life_s = min((s.expiration_s for s in token_sources(entry.obj())), default=0)
+        try:
+            return parse_rfc3339(expires) - dt.timedelta(seconds=life_s * (1 - RENEW_AT))
+        except ValueError:
+            return self._clock.now()
 
     def _is_left_over(self, namespace: str, name: str, uid: str) -> bool:
         """No twin uses it, and none will."""
@@ -260,11 +268,8 @@ class PodTokens:
 
     def _schedule(self, pod: Obj, expires: dt.datetime) -> None:
         metadata = pod["metadata"]
-        due = self._renewal(expires, created=self._clock.now())
-        self._push(due, metadata["namespace"], metadata["name"], metadata["uid"])
-
-    def _renewal(self, expires: dt.datetime, *, created: dt.datetime) -> dt.datetime:
-        return created + (expires - created) * RENEW_AT
+        now = self._clock.now()
+        self._push(now + (expires - now) * RENEW_AT, metadata["namespace"], metadata["name"], metadata["uid"])
 
     def _push(self, due: dt.datetime, namespace: str, name: str, uid: str) -> None:
         heapq.heappush(self._due, (due, namespace, name, uid))
