@@ -11,7 +11,7 @@ from vapi.errors import Cause, field_forbidden, field_invalid
 from vapi.gvk import Obj
 from vapi.resources.strategies import checks
 from vapi.resources.strategies.checks import Causes
-from vapi.resources.strategies.pods import containers, security, spec, status, update
+from vapi.resources.strategies.pods import containers, known, security, status, update
 
 MIRROR = "kubernetes.io/config.mirror"
 _DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
@@ -25,7 +25,7 @@ def validate(obj: Obj) -> Sequence[Cause]:
     annotations = metadata.get("annotations")
     if annotations:
         _annotations(causes, "metadata.annotations", annotations, wanted)
-    spec.validate(causes, "spec", wanted, is_pod=True, pod_name=metadata.get("name", ""))
+    known.validate(causes, "spec", wanted, is_pod=True, pod_name=metadata.get("name", ""))
     grace = wanted.get("terminationGracePeriodSeconds")
     if grace is not None and grace < 0:
         causes.append(field_invalid("spec.terminationGracePeriodSeconds", grace, checks.NEGATIVE))
@@ -77,7 +77,7 @@ def template(causes: Causes, path: str, wanted: Obj) -> None:
     if annotations:
         checks.annotation_keys(causes, f"{path}.annotations", annotations)
         _annotations(causes, f"{path}.annotations", annotations, pod)
-    spec.validate(causes, f"{path}.spec", pod, is_pod=False)
+    known.validate(causes, f"{path}.spec", pod, is_pod=False)
     if annotations:
         security.old_annotations_match(causes, f"{path}.spec", annotations, pod)
     if pod.get("ephemeralContainers"):

@@ -72,6 +72,8 @@ def _deadline(causes: Causes, new: int | None, old: int | None) -> bool:
 
 
 def _only_added_tolerations(causes: Causes, new: Sequence[Obj], old: Sequence[Obj]) -> None:
+    if new == old:
+        return
     kept = [_without(toleration, "tolerationSeconds") for toleration in new]
     if any(_without(toleration, "tolerationSeconds") not in kept for toleration in old):
         detail = "existing toleration can not be modified except its tolerationSeconds"
