@@ -41,7 +41,7 @@ class DaemonSetController(Controller[Name]):
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         self._claims = Claims(self, context, Kind(kinds.DAEMON_SETS, kinds.DAEMON_SET))
-        self._histories = Histories(self, context, kinds.DAEMON_SETS, kinds.DAEMON_SET)
+        self._histories = Histories(self, context, kinds.DAEMON_SETS, kinds.DAEMON_SET, hash_label=HASH_LABEL)
         self._facts = context.informers.facts(kinds.PODS, pod_facts)
         self._targets = context.informers.facts(kinds.PODS, planning.target_of)
         self._nodes = context.informers.facts(kinds.NODES, node_facts)

@@ -21,6 +21,9 @@ from vapi.errors import ApiError
 from vapi.gvk import GVK, GVR, Obj
 
 HASH_LABEL = "controller-revision-hash"
+"""Of pods: a StatefulSet's have the revision's name there, a DaemonSet's its hash."""
+REVISION_HASH_LABEL = "controller.kubernetes.io/hash"
+"""Of a StatefulSet's revisions; a DaemonSet's have HASH_LABEL."""
 MAX_PREFIX = 223
 _SAFE = "bcdfghjklmnpqrstvwxz2456789"
 """Source: apimachinery util/rand.SafeEncodeString."""
@@ -69,10 +72,13 @@ def next_number(revisions: Sequence[Obj]) -> int:
 class Histories:
     """Of the owners of one controller."""
 
-    def __init__(self, controller: Controller[Name], context: Context, owner: GVR, kind: GVK) -> None:
+    def __init__(
+        self, controller: Controller[Name], context: Context, owner: GVR, kind: GVK, *, hash_label: str
+    ) -> None:
         self._controller = controller
         self._client = context.client
         self._gvk = kind
+        self._hash_label = hash_label
         self._claims = Claims(controller, context, Kind(owner, kind, kinds.CONTROLLER_REVISIONS))
 
     async def revisions(self, key: Name, owner: Entry, obj: Obj) -> list[Obj]:
@@ -124,7 +130,7 @@ class Histories:
         metadata: Obj = {
             "name": f"{owner['metadata']['name'][:MAX_PREFIX]}-{digest}",
             "namespace": owner["metadata"]["namespace"],
-            "labels": {**labels, HASH_LABEL: digest},
+            "labels": {**labels, self._hash_label: digest},
             "ownerReferences": [kinds.controller_reference(self._gvk, owner)],
         }
         if owner["metadata"].get("annotations"):

@@ -17,7 +17,7 @@ from vapi.control import statefulset_pods as members
 from vapi.control.claiming import Claims, Kind
 from vapi.control.controller import Context, Controller, Sources, all_at_once, names, own_name
 from vapi.control.events import NORMAL, WARNING
-from vapi.control.history import HASH_LABEL, Histories, template_of
+from vapi.control.history import HASH_LABEL, REVISION_HASH_LABEL, Histories, template_of
 from vapi.control.informer import Name
 from vapi.control.pods import available_in_s, pod_facts
 from vapi.control.statefulset_plan import Replica, Verb
@@ -34,7 +34,9 @@ class StatefulSetController(Controller[Name]):
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         self.claims = Claims(self, context, Kind(kinds.STATEFUL_SETS, kinds.STATEFUL_SET))
-        self.histories = Histories(self, context, kinds.STATEFUL_SETS, kinds.STATEFUL_SET)
+        self.histories = Histories(
+            self, context, kinds.STATEFUL_SETS, kinds.STATEFUL_SET, hash_label=REVISION_HASH_LABEL
+        )
         self.facts = context.informers.facts(kinds.PODS, pod_facts)
         self.volumes = context.informers.facts(kinds.PODS, members.claim_volumes)
 

@@ -67,7 +67,6 @@ def new_pod(stateful_set: Obj, template: Obj, ordinal: int, revision: str) -> Ob
     owner = {**stateful_set, "spec": {**stateful_set["spec"], "template": template}}
     pod = pod_of(owner, kinds.STATEFUL_SET)
     metadata, spec = pod["metadata"], pod["spec"]
-    del metadata["generateName"]
     metadata["name"] = pod_name(stateful_set, ordinal)
     metadata["labels"] = {**identity(metadata.get("labels") or {}, metadata["name"], ordinal), HASH_LABEL: revision}
     spec["hostname"] = metadata["name"]

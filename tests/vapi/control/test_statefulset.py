@@ -8,6 +8,7 @@ import pytest
 
 from tests.vapi.control.cluster import Cluster, cluster
 from vapi.control import kinds
+from vapi.control.history import data_hash, template_patch
 from vapi.gvk import Obj
 
 SETS = ("statefulset-controller", "garbage-collector-controller")
@@ -225,6 +226,31 @@ async def test_revisions_are_counted_up_reused_and_dropped() -> None:
         (newest,) = [each for each in it.objects(kinds.CONTROLLER_REVISIONS) if each["revision"] == 6]
         assert newest["metadata"]["name"] == (await status(it))["updateRevision"]
         assert newest["data"]["spec"]["template"]["$patch"] == "replace"
+
+
+def test_a_revision_is_named_as_kubernetes_names_it() -> None:
+    """Recorded on Kubernetes 1.37.1."""
+    template: Obj = {
+        "metadata": {"labels": {"app": "web"}},
+        "spec": {
+            "containers": [
+                {
+                    "image": "i:1",
+                    "imagePullPolicy": "IfNotPresent",
+                    "name": "c",
+                    "resources": {},
+                    "terminationMessagePath": "/dev/termination-log",
+                    "terminationMessagePolicy": "File",
+                }
+            ],
+            "dnsPolicy": "ClusterFirst",
+            "restartPolicy": "Always",
+            "schedulerName": "default-scheduler",
+            "securityContext": {},
+            "terminationGracePeriodSeconds": 30,
+        },
+    }
+    assert data_hash(template_patch({"spec": {"template": template}}), 0) == "88b8c7b96"
 
 
 async def test_every_pod_has_claims_that_outlive_it() -> None:
