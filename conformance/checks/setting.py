@@ -15,6 +15,8 @@ from typing import Any, TypeVar
 from kubernetes import client, config
 from kubernetes.client.exceptions import ApiException
 
+from conformance.client import BadKubeconfig
+
 POLL_S = 0.5
 SHORT_S, LONG_S = 20.0, 120.0  # the checklist's limits; 5 s is for what must stay true
 IMAGE = "busybox:1.37"  # has a shell; on the node of ../shared/host
@@ -111,7 +113,11 @@ def kubectl_path() -> str:
 
 
 def connect(kubeconfig: Path) -> client.ApiClient:
-    api: client.ApiClient = config.new_client_from_config(config_file=str(kubeconfig))  # type: ignore[no-untyped-call]
+    """Raises BadKubeconfig."""
+    try:
+        api: client.ApiClient = config.new_client_from_config(config_file=str(kubeconfig))  # type: ignore[no-untyped-call]
+    except config.ConfigException as error:
+        raise BadKubeconfig(f"{kubeconfig}: {error}") from error
     return api
 
 
