@@ -7,6 +7,7 @@ Rooms, from the top down; each knows only those below it (pyproject.toml enforce
 - `__main__`, `main`, `hosts`, `apiserver`: command line and composition root; `config` alone reads the environment.
 - `sync` (its own package): tenant objects out to the host, statuses back.
 - `plane`: store, watch caches and registry of one control plane, running. Tenant and embedded host are two of them.
+- `dns`: the names of the tenant: a CoreDNS installed, or answered here.
 - `control`: informers, work queues and one file a controller.
 - `endpoints`: HTTP in and out: request → `dispatch` → response, without an HTTP library up to `app`.
 - `auth`: certificates, tokens, RBAC, reviews, bootstrap objects.
