@@ -137,6 +137,9 @@ OBJECT_SUBRESOURCES = frozenset(_SUBRESOURCES) - _CALLS
 """Subresources whose body is the object itself; the others are calls (`registry.virtual`)."""
 
 
+TRACKED_AS_SENT = frozenset({"resize"})
+"""Whose strategy upstream names no fields that are reset: what it drops is owned by the sender all the same."""
+
 _PAST_THE_STRATEGY = frozenset({"binding", "eviction"})
 """kube-apiserver writes these straight to its storage: the spec changes, the generation does not."""
 

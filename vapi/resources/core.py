@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from vapi.gvk import GVK
 from vapi.resources import fields
 from vapi.resources.resource import Propagation, Resource, StoredKind, Subresource, Verb
@@ -47,15 +49,15 @@ _POD_SUBRESOURCES = subresources(
 )
 
 
+_COMPONENT_STATUSES = dataclasses.replace(
+    review(V1, "componentstatuses", "ComponentStatus", short_names=("cs",), verbs=frozenset({Verb.GET, Verb.LIST})),
+    stored=StoredKind(GVK("", "v1", "ComponentStatus"), "componentstatuses", False),
+)
+"""Of no component, since they all are this process: always an empty list."""
+
 ROWS: tuple[Resource, ...] = (
     review(V1, "bindings", "Binding", namespaced=True),
-    review(
-        V1,
-        "componentstatuses",
-        "ComponentStatus",
-        short_names=("cs",),
-        verbs=frozenset({Verb.GET, Verb.LIST}),
-    ),
+    _COMPONENT_STATUSES,
     kind(V1, "configmaps", "ConfigMap", short_names=("cm",)),
     kind(V1, "endpoints", "Endpoints", short_names=("ep",), update_creates=True),
     kind(V1, "events", "Event", stored=EVENT, short_names=("ev",), update_creates=True, ttl_s=EVENT_TTL_S),

@@ -15,7 +15,7 @@ from vapi.resources.rows import storage_version_hash
 from vapi.schema.schemas import load_schemas
 
 ROWS = builtin_catalog().rows
-STORED = [row for row in ROWS if row.stored]
+STORED = [row for row in ROWS if row.stored and Verb.CREATE in row.verbs]
 
 
 def _id(row: Resource) -> str:
