@@ -36,7 +36,7 @@ _OUTCOMES = {
     "passed": Outcome.PASS,
     "failed": Outcome.FAIL,
     "panicked": Outcome.FAIL,
-    "interrupted": Outcome.FAIL,
+    "interrupted": Outcome.SKIP,  # by Ctrl-C: it says nothing of the server
     "aborted": Outcome.FAIL,
     "timedout": Outcome.FAIL,
     "skipped": Outcome.SKIP,
