@@ -53,6 +53,10 @@ class Nodes:
             self._seen[node_name] = encoding.dumps(node)
         await self._mirror(node_name)
 
+    def tick(self) -> None:
+        """Look at the clock, for who has moved it."""
+        self._queue.tick()
+
     async def run(self) -> None:
         """Until cancelled."""
         self._off = [
@@ -147,6 +151,7 @@ class Nodes:
                 if error.code != 409:
                     raise
                 raise Retry(0.1) from None
+            self._beats[name] = self._clock.monotonic()
         else:
             created = entry.obj()
         await self._converge(created, host)

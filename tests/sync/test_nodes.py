@@ -1,0 +1,163 @@
+"""Nodes: mirrors of those that the tenant's pods run on; the host owns every field of them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from sync.nodes import HEARTBEAT_S, UNUSED_S, Nodes, mirrored
+from sync.translator import NODES
+from sync.virtual import InProcessCluster, VirtualCluster
+from tests.planes import PODS, FakeClock, plane, pod, turns
+from vapi.gvk import Obj
+from vapi.plane import ControlPlane
+from vapi.resources.strategies.mirrors import MIRROR
+
+LOOKS = 200
+"""Turns of the loop in which a mirror is made in memory."""
+
+
+def node(name: str, beat: str = "2026-01-01T00:00:00Z", **labels: str) -> Obj:
+    ready = {"type": "Ready", "status": "True", "lastHeartbeatTime": beat}
+    return {
+        "metadata": {"name": name, "labels": {"kubernetes.io/hostname": name, **labels}, "annotations": {"a": "b"}},
+        "spec": {"podCIDR": "10.0.0.0/24", "providerID": "cloud://1"},
+        "status": {"conditions": [ready], "images": [{"names": ["i"]}], "capacity": {"cpu": "4"}},
+    }
+
+
+@dataclass
+class Bench:
+    tenant: ControlPlane
+    host: ControlPlane
+    clock: FakeClock
+    nodes: Nodes
+
+    def here(self, name: str) -> Obj | None:
+        entry = self.tenant.registry.cached(NODES, "", name)
+        return entry.obj() if entry else None
+
+    async def there(self, obj: Obj) -> None:
+        """The host's node, made or written."""
+        client = self.host.client("kubelet")
+        if self.host.registry.cached(NODES, "", obj["metadata"]["name"]) is None:
+            await client.create(NODES, {"metadata": dict(obj["metadata"]), "spec": dict(obj["spec"])})
+        current = await client.get(NODES, "", obj["metadata"]["name"])
+        metadata = {**current["metadata"], "labels": obj["metadata"]["labels"]}
+        current = await client.update(NODES, {**current, "metadata": metadata})
+        await client.update(NODES, {**current, "status": obj["status"]}, subresource="status")
+        await turns(LOOKS)
+
+    async def run_pod(self, name: str, on: str) -> None:
+        client = self.tenant.client("vapi-syncer")
+        made = await client.create(PODS, pod(name))
+        await self.nodes.before_bind(made, on)
+        await client.bind("default", name, on, uid=made["metadata"]["uid"])
+        await turns(LOOKS)
+
+
+@contextlib.asynccontextmanager
+async def bench(*, every_node: bool = False) -> AsyncIterator[Bench]:
+    clock = FakeClock()
+    async with plane(clock=clock) as tenant, plane(clock=clock) as host:
+        nodes = Nodes(
+            virtual=VirtualCluster(tenant.client("vapi-syncer")),
+            host=InProcessCluster(host.client("vapi")),
+            clock=clock,
+            every_node=every_node,
+        )
+        task = asyncio.create_task(nodes.run())
+        try:
+            yield Bench(tenant, host, clock, nodes)
+        finally:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+
+def test_a_mirror_has_what_a_tenant_may_see() -> None:
+    made = mirrored(node("n"))
+    assert made["spec"] == {"podCIDR": "10.0.0.0/24"}
+    assert made["metadata"] == {"name": "n", "labels": {"kubernetes.io/hostname": "n", MIRROR: "true"}}
+    assert "images" not in made["status"]
+    assert made["status"]["capacity"] == {"cpu": "4"}
+
+
+async def test_only_the_nodes_that_pods_run_on_are_there() -> None:
+    async with bench() as b:
+        await b.there(node("used"))
+        await b.there(node("other"))
+        await b.run_pod("web", "used")
+        assert b.here("used") is not None
+        assert b.here("other") is None
+
+
+async def test_all_nodes_are_there_where_that_is_asked_for() -> None:
+    async with bench(every_node=True) as b:
+        await b.there(node("other"))
+        assert b.here("other") is not None
+
+
+async def test_a_node_is_there_before_the_pod_is_bound_to_it() -> None:
+    async with bench() as b:
+        await b.host.client("kubelet").create(NODES, node("new"))
+        made = await b.tenant.client("vapi-syncer").create(PODS, pod("web"))
+        await b.nodes.before_bind(made, "new")
+        assert b.here("new") is not None
+
+
+async def test_changes_of_the_host_come_and_edits_of_the_tenant_are_put_back() -> None:
+    async with bench() as b:
+        await b.there(node("n"))
+        await b.run_pod("web", "n")
+        await b.there(node("n", zone="z1"))
+        here = b.here("n")
+        assert here is not None
+        assert here["metadata"]["labels"]["zone"] == "z1"
+        here["metadata"]["labels"]["zone"] = "mine"
+        await b.tenant.client("tester").update(NODES, here)
+        await turns(LOOKS)
+        again = b.here("n")
+        assert again is not None
+        assert again["metadata"]["labels"]["zone"] == "z1"
+
+
+async def test_heartbeats_alone_are_passed_on_every_five_minutes() -> None:
+    async with bench() as b:
+        await b.there(node("n"))
+        await b.run_pod("web", "n")
+        await b.there(node("n", beat="2026-01-01T00:00:10Z"))
+        here = b.here("n")
+        assert here is not None
+        assert here["status"]["conditions"][0]["lastHeartbeatTime"] == "2026-01-01T00:00:00Z"
+        b.clock.advance(HEARTBEAT_S)
+        await b.there(node("n", beat="2026-01-01T00:05:00Z"))
+        here = b.here("n")
+        assert here is not None
+        assert here["status"]["conditions"][0]["lastHeartbeatTime"] == "2026-01-01T00:05:00Z"
+
+
+async def test_a_mirror_goes_a_minute_after_its_last_pod_and_a_tenants_own_node_stays() -> None:
+    async with bench() as b:
+        await b.there(node("n"))
+        await b.run_pod("web", "n")
+        await b.tenant.client("tester").create(NODES, {"metadata": {"name": "own"}})
+        await b.tenant.client("tester").delete(PODS, "default", "web", grace_period_s=0)
+        await turns(LOOKS)
+        assert b.here("n") is not None
+        b.clock.advance(UNUSED_S + 1)
+        b.nodes.tick()
+        await turns(LOOKS)
+        assert b.here("n") is None
+        assert b.here("own") is not None
+
+
+async def test_a_node_that_the_host_lost_goes() -> None:
+    async with bench() as b:
+        await b.there(node("n"))
+        await b.run_pod("web", "n")
+        await b.host.client("admin").delete(NODES, "", "n")
+        await turns(LOOKS)
+        assert b.here("n") is None
