@@ -120,13 +120,13 @@ def invalid_result(patched: Any, why: str, patch: Patch | None = None) -> ApiErr
 
     It shows the object, key by key as that was encoded, but for a strategic merge `patch` the patch as Go prints it.
     """
-    if patch is not None and patch.type is PatchType.STRATEGIC:
-        text = gotext.text(patch.value)
-    else:
-        try:
+    try:
+        if patch is not None and patch.type is PatchType.STRATEGIC:
+            text = gotext.text(patch.value)
+        else:
             text = encoding.dumps(patched).decode()
-        except TypeError:  # nested too deep to be encoded
-            text = ""
+    except (TypeError, RecursionError):  # nested too deep to be shown
+        text = ""
     return errors.invalid(GVK("", "", ""), "", [errors.field_invalid("patch", text, why)])
 
 

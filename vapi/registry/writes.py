@@ -524,9 +524,8 @@ def _set_namespace(row: Resource, metadata: Obj, namespace: str) -> None:
         if sent and sent != namespace:
             raise errors.bad_request(NAMESPACE_DIFFERS)
         metadata["namespace"] = namespace
-    elif sent:
-        raise errors.bad_request("namespace should not be set on objects of a cluster-scoped kind")
     else:
+        # cluster-scoped: what manifests say is dropped. Source: rest.EnsureObjectNamespaceMatchesRequestNamespace
         metadata.pop("namespace", None)
 
 
@@ -547,7 +546,9 @@ def _check_identity(row: Resource, name: str, new: Obj, old: Obj) -> None:
     """
     metadata, stored = _metadata(new), old["metadata"]
     _check_name(metadata, name)
-    if "namespace" in stored and metadata.setdefault("namespace", stored["namespace"]) != stored["namespace"]:
+    if "namespace" not in stored:
+        metadata.pop("namespace", None)
+    elif metadata.setdefault("namespace", stored["namespace"]) != stored["namespace"]:
         raise errors.bad_request(NAMESPACE_DIFFERS)
     version = metadata.get("resourceVersion", "")
     if version and version not in ("0", stored["resourceVersion"]):
