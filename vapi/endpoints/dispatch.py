@@ -21,6 +21,7 @@ from vapi.auth import impersonation, refusals
 from vapi.authorizer import Attributes, Authorizer, Decision, User
 from vapi.clock import Clock
 from vapi.endpoints import pod_checks, proxy
+from vapi.endpoints.deadlines import Deadlines
 from vapi.endpoints.forms import Forms
 from vapi.endpoints.handlers import Decoder, Exchange, Handlers
 from vapi.endpoints.http import ApiRequest, ApiResponse, Headers, page_not_found
@@ -109,6 +110,7 @@ class Dispatcher:
             issuer=parts.issuer,
         )
         self._observe = parts.metrics.requests.observe
+        self._deadlines = Deadlines(DEADLINE_S)
         self._random = random.Random()  # audit ids must differ, not be secret
         self._clock = parts.clock
         parts.metrics.gauge("apiserver_longrunning_requests", "Watches that are open.", lambda: self.watches.count)
@@ -173,11 +175,15 @@ class Dispatcher:
         exchange = Exchange(request, info, query, route, caller, headers.get("Accept") or "")
         if info.verb in _WITHOUT_DEADLINE:
             return await self._handlers.handle(exchange)
+        deadline = self._deadlines.start()
         try:
-            async with asyncio.timeout(DEADLINE_S):
-                return await self._handlers.handle(exchange)
-        except TimeoutError:
-            raise _too_late() from None
+            return await self._handlers.handle(exchange)
+        except asyncio.CancelledError:
+            if deadline.over():
+                raise _too_late() from None
+            raise
+        finally:
+            self._deadlines.end(deadline)
 
     def _authorize(self, user: User, info: RequestInfo) -> None:
         """Raises ApiError 403."""

@@ -151,6 +151,8 @@ class FieldOwnership:
 
     def _check_version_and_kind(self, row: Resource, obj: Obj) -> None:
         """Raises TypedError: the decoder looks for both before it knows a type."""
+        if obj.get("kind") == row.kind and obj.get("apiVersion") == row.gvk.api_version:
+            return
         for name in ("apiVersion", "kind"):
             value = obj.get(name)
             if value is not None and not isinstance(value, str):

@@ -32,13 +32,13 @@ _NAMED_AFTER_POD = b'"ephemeral":'
 
 def validate(causes: Causes, path: str, spec: Obj, *, is_pod: bool, pod_name: str = "") -> None:
     """As `spec.validate`."""
-    text = _text(spec)
+    text = stand_in(spec)
     if not text or not _is_good(text, is_pod):
         rules.validate(causes, path, spec, is_pod=is_pod, pod_name=pod_name)
 
 
-def _text(spec: Obj) -> bytes:
-    """What stands for the spec; "" if nothing does."""
+def stand_in(spec: Obj) -> bytes:
+    """Specs that have the same one are good or not together; "" for one that has none."""
     try:
         text = encoding.dumps(spec)
     except TypeError:  # lone surrogates, numbers of 70 bits
