@@ -14,6 +14,7 @@ from vapi.gvk import GVK
 from vapi.resources.strategies import (
     apiregistration,
     apps,
+    autoscaling,
     batch,
     certificates,
     coordination,
@@ -21,8 +22,12 @@ from vapi.resources.strategies import (
     endpoints,
     events,
     networking,
+    node,
+    policy,
     rbac,
     scheduling,
+    storage,
+    storagemigration,
 )
 from vapi.resources.strategy import Strategy
 
@@ -30,6 +35,7 @@ _BY_GROUP: Mapping[str, Mapping[str, Strategy]] = {
     "": core.STRATEGIES,
     "apiregistration.k8s.io": apiregistration.STRATEGIES,
     "apps": apps.STRATEGIES,
+    "autoscaling": autoscaling.STRATEGIES,
     "batch": batch.STRATEGIES,
     "certificates.k8s.io": certificates.STRATEGIES,
     "coordination.k8s.io": coordination.STRATEGIES,
@@ -38,8 +44,12 @@ _BY_GROUP: Mapping[str, Mapping[str, Strategy]] = {
         "events": Strategy(validate=events.validate_strict, validate_update=events.validate_strict_update)
     },
     "networking.k8s.io": networking.STRATEGIES,
+    "node.k8s.io": node.STRATEGIES,
+    "policy": policy.STRATEGIES,
     "rbac.authorization.k8s.io": rbac.STRATEGIES,
     "scheduling.k8s.io": scheduling.STRATEGIES,
+    "storage.k8s.io": storage.STRATEGIES,
+    "storagemigration.k8s.io": storagemigration.STRATEGIES,
 }
 
 STRATEGIES: Mapping[tuple[str, str], Strategy] = {

@@ -211,6 +211,12 @@ def immutable(causes: Causes, path: str, new: Any, old: Any, type_: str = "") ->
             causes.append(field_invalid(path, new, IMMUTABLE))
 
 
+def unchanging(causes: Causes, path: str, new: Any, old: Any) -> None:
+    """`immutable` where upstream's rule is generated: it does not show the value."""
+    if new != old:
+        causes.append(field_invalid(path, None, IMMUTABLE))
+
+
 Check = Callable[[Causes, str, Any], None]
 
 

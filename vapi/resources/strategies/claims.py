@@ -18,7 +18,7 @@ from vapi.resources.strategy import WriteContext
 ACCESS_MODES = ("ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod")
 VOLUME_MODES = ("Block", "Filesystem")
 BETA_CLASS = "volume.beta.kubernetes.io/storage-class"
-_MAX_DRIVER = 63
+MAX_DRIVER = 63
 _TEMPLATE_KEYS = frozenset({"annotations", "labels"})
 _SPEC_IMMUTABLE = (
     "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims\n"
@@ -29,8 +29,8 @@ def driver_name(causes: Causes, path: str, name: str) -> None:
     """Of a CSI driver."""
     if not checks.required(causes, path, name):
         return
-    if len(name) > _MAX_DRIVER:
-        causes.append(field_too_long(path, _MAX_DRIVER))
+    if len(name) > MAX_DRIVER:
+        causes.append(field_too_long(path, MAX_DRIVER))
     checks.text(causes, path, name, names.dns_subdomain(name.lower()))
 
 

@@ -186,8 +186,7 @@ def _hints(causes: Causes, path: str, hints: Obj) -> None:
 
 def validate_slice_update(new: Obj, old: Obj) -> Sequence[Cause]:
     causes: Causes = []
-    if new.get("addressType") != old.get("addressType"):
-        causes.append(field_invalid("addressType", None, checks.IMMUTABLE))
+    checks.unchanging(causes, "addressType", new.get("addressType"), old.get("addressType"))
     return causes
 
 

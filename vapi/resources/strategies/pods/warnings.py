@@ -6,9 +6,12 @@ Not said: overlapping paths of projected volumes, odd spellings of addresses, de
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 
+from vapi import encoding
 from vapi.gvk import Obj
 from vapi.resources.strategies import checks
+from vapi.resources.strategies.pods import known
 from vapi.schema import quantity
 
 _NODE_LABELS: Mapping[str, str] = {
@@ -36,6 +39,12 @@ _VOLUMES: Mapping[str, str] = {
     "cephfs": "deprecated in v1.28, non-functional in v1.31+",
     "rbd": "deprecated in v1.28, non-functional in v1.31+",
 }
+_MORE_NODE_LABELS: Mapping[str, str] = {
+    **_NODE_LABELS,
+    "app.kubernetes.io/created-by": "deprecated since v1.9",
+    "scheduler.alpha.kubernetes.io/preferAvoidPods": "deprecated since v1.22; use Taints and Tolerations instead",
+    "node-role.kubernetes.io/master": 'use "node-role.kubernetes.io/control-plane" instead',
+}
 _SECCOMP_POD = "seccomp.security.alpha.kubernetes.io/pod"
 _SECCOMP_CONTAINER = "container.seccomp.security.alpha.kubernetes.io/"
 _NO_SECCOMP = 'non-functional in v1.27+; use the "seccompProfile" field instead'
@@ -53,8 +62,17 @@ def of_pod(obj: Obj, old: Obj | None) -> Sequence[str]:
             "metadata.name: this is used in the Pod's hostname, which can result in surprising behavior; "
             f"a DNS label is recommended: [{problem}]"
         )
-    found.extend(of_spec("", metadata, obj.get("spec") or {}))
+    spec = obj.get("spec") or {}
+    text = known.stand_in(spec) if not metadata.get("annotations") else b""
+    if not text or not _is_quiet(text):
+        found.extend(of_spec("", metadata, spec))
     return found
+
+
+@lru_cache(maxsize=known.MOST)
+def _is_quiet(text: bytes) -> bool:
+    """As `known`: whether a spec without annotations has no warnings."""
+    return not of_spec("", {}, encoding.loads(text))
 
 
 def of_template(obj: Obj, old: Obj | None) -> Sequence[str]:
@@ -223,3 +241,8 @@ def _overlap(port: Obj, other: Obj) -> str:
     if not one[0] or not two[0]:
         return "overlapping"
     return "dangerously ambiguous" if one[0] == two[0] and bool(one[1]) != bool(two[1]) else ""
+
+
+def of_node_label(key: str) -> str:
+    """ "" for a label of Nodes that is not deprecated."""
+    return _MORE_NODE_LABELS.get(key, "")

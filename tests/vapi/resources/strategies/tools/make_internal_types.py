@@ -42,6 +42,7 @@ GROUPS = (
     "resource",
     "scheduling",
     "storage",
+    "storagemigration",
 )
 ROOTS = (
     "admissionregistration.MatchCondition",
@@ -69,17 +70,22 @@ ROOTS = (
     "core.ScopeSelector",
     "core.ServicePort",
     "core.Taint",
+    "core.Toleration",
     "core.TypedLocalObjectReference",
     "core.VolumeNodeAffinity",
     "networking.IngressClassParametersReference",
     "networking.ParentReference",
+    "networking.ServiceCIDRSpec",
     "policy.PodDisruptionBudgetSpec",
     "rbac.RoleRef",
+    "metav1.Condition",
     "metav1.LabelSelector",
     "resource.ResourceClaimSpec",
     "resource.ResourceClaimTemplateSpec",
+    "storage.CSINodeDriver",
     "storage.TokenRequest",
     "storage.VolumeAttachmentSpec",
+    "storagemigration.StorageVersionMigrationSpec",
 )
 _SCALARS = {"string", "bool", "int32", "int64", "int", "uint8", "byte", "float64", "uint32"}
 _SPECIAL = {
