@@ -8,7 +8,7 @@ Source: apiserver storage/continue.go.
 from __future__ import annotations
 
 import base64
-import binascii
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,10 +34,12 @@ def encode(token: ContinueToken) -> str:
 
 def decode(text: str) -> ContinueToken:
     """Raises ApiError 400."""
-    try:
-        data = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
-    except (binascii.Error, ValueError):
-        raise _invalid("illegal base64 data at input byte 0") from None
+    legal = _LEGAL.match(text)
+    good = legal.end() if legal else 0
+    if good < len(text) or good % 4 == 1:
+        # b64decode would leave out what it does not know
+        raise _invalid(f"illegal base64 data at input byte {good if good < len(text) else good - 1}")
+    data = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
     try:
         body = encoding.loads(data)
     except ValueError:
@@ -61,6 +63,7 @@ def decode(text: str) -> ContinueToken:
     return ContinueToken(revision, start.removeprefix("/"))
 
 
+_LEGAL = re.compile(r"[A-Za-z0-9_-]*")
 _FIELDS = {"v": (str, "string"), "rv": (int, "int64"), "start": (str, "string")}
 
 

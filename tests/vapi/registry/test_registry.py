@@ -19,12 +19,15 @@ from tests.planes import (
     plane,
     pod,
 )
+from vapi.authorizer import User
 from vapi.errors import ApiError
 from vapi.gvk import Obj
 from vapi.plane import ControlPlane
 from vapi.registry.caller import (
+    Caller,
     DeleteOptions,
     ListOptions,
+    PatchRequest,
     Preconditions,
     WatchOptions,
     system_caller,
@@ -268,6 +271,85 @@ async def test_deletecollection_deletes_what_the_selector_matches() -> None:
         )
         assert len(deleted.entries) == 15
         assert all(name.endswith(tuple("02468")) for name in await _names(running, ListOptions()))
+
+
+async def test_deletecollection_answers_what_was_listed_and_the_first_refusal() -> None:
+    async with plane() as running:
+        client = running.client("t")
+        row = running.registry.row(CONFIGMAPS)
+        for index in range(40):
+            body = configmap(f"c{index:02}")
+            body["metadata"]["finalizers"] = ["ex.io/f"]
+            await client.create(CONFIGMAPS, body)
+        before = await running.registry.list(row, "default", ListOptions())
+        deleted = await running.registry.delete_collection(
+            system_caller("t"), row, "default", ListOptions(), DeleteOptions()
+        )
+        assert list(deleted.entries) == list(before.entries)
+        assert all(entry.deleting for entry in running.registry.entries(CONFIGMAPS, "default"))
+        wrong = DeleteOptions(preconditions=Preconditions(uid="wrong"))
+        error = await _error(
+            running.registry.delete_collection(system_caller("t"), row, "default", ListOptions(), wrong)
+        )
+        assert (error.code, error.reason) == (409, "Conflict")
+
+
+async def test_what_an_update_or_delete_removed_is_shown_as_it_was_last() -> None:
+    async with plane(clock=FakeClock()) as running:
+        client, caller = running.client("t"), system_caller("t")
+        body = configmap("a")
+        body["metadata"]["finalizers"] = ["ex.io/f"]
+        await client.create(CONFIGMAPS, body)
+        await client.delete(CONFIGMAPS, "default", "a")
+        deleting = await client.get(CONFIGMAPS, "default", "a")
+        version = deleting["metadata"]["resourceVersion"]
+        del deleting["metadata"]["finalizers"]
+        removed = await running.registry.update(caller, running.registry.row(CONFIGMAPS), "default", "a", deleting)
+        assert (removed.removed, removed.entry.obj()["metadata"]["resourceVersion"]) == (True, version)
+        assert removed.entry.finalizers == ()
+        await client.create(PODS, pod("p"))
+        gone = await running.registry.delete(caller, running.registry.row(PODS), "default", "p", DeleteOptions())
+        metadata = gone.entry.obj()["metadata"]
+        assert (metadata["deletionTimestamp"], metadata["deletionGracePeriodSeconds"], metadata["generation"]) == (
+            "2026-01-01T00:00:00Z",
+            0,
+            2,
+        )
+
+
+async def test_dropped_owner_references_are_named_in_a_warning() -> None:
+    async with plane() as running:
+        caller = system_caller("t")
+        body = configmap("a")
+        owner = {"apiVersion": "v1", "kind": "X", "name": "x", "uid": "1"}
+        body["metadata"]["ownerReferences"] = [owner, {**owner, "uid": "2"}, owner]
+        written = await running.registry.create(caller, running.registry.row(CONFIGMAPS), "default", body)
+        assert written.entry.owners == ("1", "2")
+        (warning,) = caller.warnings
+        assert warning.endswith("please fix your requests; duplicate UID(s) observed: 1")
+
+
+async def test_what_is_not_acted_on_is_told_when_it_is_stored_and_not_by_a_dry_run() -> None:
+    async with plane() as running:
+        row = next(row for row in running.catalog.rows if row.not_acted_on and row.kind == "LimitRange")
+        for dry_run, told in ((True, []), (False, [row.not_acted_on])):
+            caller = Caller(User("alice"), dry_run=dry_run)
+            await running.registry.create(caller, row, "default", {"metadata": {"name": "l"}, "spec": {"limits": []}})
+            assert caller.warnings == told
+
+
+async def test_a_resize_owns_what_it_sent_even_if_that_is_dropped() -> None:
+    async with plane() as running:
+        client, caller = running.client("t"), system_caller("resizer")
+        await client.create(PODS, pod("p"))
+        sent = b'{"spec":{"containers":[{"name":"c","image":"other"}]}}'
+        patch = PatchRequest("application/strategic-merge-patch+json", sent)
+        row = running.registry.row(PODS)
+        written = await running.registry.patch(caller, row, "default", "p", patch, subresource="resize")
+        obj = written.entry.obj()
+        assert obj["spec"]["containers"][0]["image"] == "i"
+        owned = next(e["fieldsV1"] for e in obj["metadata"]["managedFields"] if e["manager"] == "resizer")
+        assert owned == {"f:spec": {"f:containers": {'k:{"name":"c"}': {"f:image": {}}}}}
 
 
 # --- lists --------------------------------------------------------------------------------------------
