@@ -242,7 +242,7 @@ def main() -> None:
     chosen = parser.parse_args()
     findings = Findings()
     asyncio.run(run(chosen.seed, chosen.count, findings))
-    print(findings or "nothing found")
+    print(str(findings) or "nothing found")
 
 
 if __name__ == "__main__":
