@@ -41,9 +41,9 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
 
 
 def mixed(number: int) -> tuple[str, dict[str, Any]]:
-    """Mostly ConfigMaps; now and then a pod that names the one before, or a Deployment of one."""
+    """Mostly ConfigMaps; now and then a pod that names the one before (a kill may have taken it), or a Deployment."""
     if number % 10 == 3 and number < 10 * MOST_PODS:
-        named = {"envFrom": [{"configMapRef": {"name": f"load-{number - 1}"}}]}
+        named = {"envFrom": [{"configMapRef": {"name": f"load-{number - 1}", "optional": True}}]}
         if number % 40 == 3:
             return DEPLOYMENTS, deployment(f"load-{number}", 1)
         return PODS, pod(f"load-{number}", container=named)
