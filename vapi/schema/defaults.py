@@ -10,10 +10,13 @@ one-container Pod: 2.5 µs, with the check for completeness 4.5 µs.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 
+from vapi import encoding
 from vapi.gvk import GVK, Obj
-from vapi.schema import godecode
+from vapi.schema import godecode, podspec
 from vapi.schema.defaulting import control, network, pods, storage, workloads
+from vapi.schema.gotypes import GoType, GoTypes
 from vapi.schema.schemas import Schemas
 
 _ADMISSION = "admissionregistration.k8s.io"
@@ -69,7 +72,8 @@ DEFAULTS: Mapping[GVK, Callable[[Obj], None]] = {
 }
 
 
-_CHECKED_FIRST = frozenset({GVK("", "v1", "Pod")})
+_POD = GVK("", "v1", "Pod")
+_CHECKED_FIRST = frozenset({_POD})
 """Kinds whose completeness is checked before the walk (1 µs against 11). A second check for all would cost 14 MB."""
 
 
@@ -82,6 +86,9 @@ def apply_defaults(gvk: GVK, obj: Obj) -> None:
 
 def default_and_complete(gvk: GVK, obj: Obj, *, schemas: Schemas) -> None:
     """Defaults, and then every field that Kubernetes always writes. Kinds without a Go type are left alone."""
+    if gvk == _POD and "resourceVersion" in obj["metadata"] and _is_settled(schemas.types, obj.get("spec")):
+        _beside_settled_spec(obj, schemas)
+        return
     default = DEFAULTS.get(gvk)
     if default is not None:
         default(obj)
@@ -90,3 +97,43 @@ def default_and_complete(gvk: GVK, obj: Obj, *, schemas: Schemas) -> None:
     type_ = schemas.types.for_gvk(gvk)
     if type_ is not None:
         godecode.complete(obj, type_)
+
+
+# --- specs of stored pods, which most writes leave as they are -----------------------------------
+
+
+def _is_settled(types: GoTypes, spec: Obj | None) -> bool:
+    """Whether a Pod's spec has all its defaults and fields. *Measured*: 2 µs, against 10 to fill in nothing."""
+    text = podspec.stand_in(spec) if spec else b""
+    return text != b"" and _settles(types, text)
+
+
+@lru_cache(maxsize=podspec.MOST)
+def _settles(types: GoTypes, text: bytes) -> bool:
+    spec = encoding.loads(text)
+    pods.spec_of_pod(spec)
+    godecode.complete(spec, _spec_type(types))
+    return encoding.dumps(spec) == text
+
+
+@lru_cache(maxsize=8)
+def _spec_type(types: GoTypes) -> GoType:
+    type_ = types.for_gvk(_POD)
+    assert type_ is not None
+    return type_.struct.fields["spec"].type
+
+
+@lru_cache(maxsize=8)
+def _empty_spec(types: GoTypes) -> Obj:
+    """The smallest that the gate takes for complete; never edited."""
+    empty: Obj = godecode.zero(_spec_type(types))
+    return empty
+
+
+def _beside_settled_spec(obj: Obj, schemas: Schemas) -> None:
+    pods.beside_spec(obj)
+    if schemas.gate.is_complete(_POD, {**obj, "spec": _empty_spec(schemas.types)}):
+        return
+    type_ = schemas.types.for_gvk(_POD)
+    if type_ is not None:
+        godecode.complete({key: value for key, value in obj.items() if key != "spec"}, type_)

@@ -49,5 +49,6 @@ async def test_the_fields_of_a_new_object_are_those_that_differ_from_nothing() -
         made = await running.client("test").create(PODS, pod("p", app="web"))
         schema = running.schemas.definitions.for_gvk(running.registry.row(PODS).gvk)
         zero: Obj = {"metadata": {}, "spec": {"containers": None}, "status": {}}
-        for obj in (made, made, {"metadata": {"name": "x"}}, {"spec": {}}, {"spec": None}):
+        cases: list[Obj] = [made, made, {"metadata": {"name": "x"}}, {"spec": {}}, {"spec": None}]
+        for obj in cases:
             assert added(zero, obj, schema) == compare(zero, obj, schema)

@@ -37,7 +37,12 @@ _REFERENCE = re.compile(
 
 
 def pod(obj: Obj) -> None:
-    spec = child(obj, "spec")
+    spec_of_pod(child(obj, "spec"))
+    beside_spec(obj)
+
+
+def spec_of_pod(spec: Obj) -> None:
+    """Of a Pod, not of a template."""
     pod_spec(spec)
     if spec.get("terminationGracePeriodSeconds", 0) < 0:
         spec["terminationGracePeriodSeconds"] = 1
@@ -50,6 +55,10 @@ def pod(obj: Obj) -> None:
                         port["hostPort"] = port["containerPort"]
     if "enableServiceLinks" not in spec:
         spec["enableServiceLinks"] = True
+
+
+def beside_spec(obj: Obj) -> None:
+    """The rest of a Pod."""
     if "status" in obj:
         _pod_status(obj["status"])
     else:

@@ -11,8 +11,7 @@ from functools import lru_cache
 from vapi import encoding
 from vapi.gvk import Obj
 from vapi.resources.strategies import checks
-from vapi.resources.strategies.pods import known
-from vapi.schema import quantity
+from vapi.schema import podspec, quantity
 
 _NODE_LABELS: Mapping[str, str] = {
     "beta.kubernetes.io/arch": 'deprecated since v1.14; use "kubernetes.io/arch" instead',
@@ -63,15 +62,15 @@ def of_pod(obj: Obj, old: Obj | None) -> Sequence[str]:
             f"a DNS label is recommended: [{problem}]"
         )
     spec = obj.get("spec") or {}
-    text = known.stand_in(spec) if not metadata.get("annotations") else b""
+    text = podspec.stand_in(spec) if not metadata.get("annotations") else b""
     if not text or not _is_quiet(text):
         found.extend(of_spec("", metadata, spec))
     return found
 
 
-@lru_cache(maxsize=known.MOST)
+@lru_cache(maxsize=podspec.MOST)
 def _is_quiet(text: bytes) -> bool:
-    """As `known`: whether a spec without annotations has no warnings."""
+    """Whether a spec without annotations has no warnings."""
     return not of_spec("", {}, encoding.loads(text))
 
 

@@ -10,7 +10,7 @@ from tests.planes import schemas
 from vapi.gvk import GVK, Obj
 from vapi.resources.strategies.checks import Causes
 from vapi.resources.strategies.pods import known, spec, warnings
-from vapi.schema import defaults
+from vapi.schema import defaults, podspec
 
 POD = GVK("", "v1", "Pod")
 
@@ -49,18 +49,18 @@ def test_what_is_said_is_what_the_rules_say_the_first_time_and_the_second(wanted
 
 
 def test_specs_that_differ_in_the_random_name_of_the_tokens_volume_alone_are_one() -> None:
-    assert known.stand_in(GOOD[0]) == known.stand_in(GOOD[1])
-    assert known.stand_in(GOOD[0]) != known.stand_in(GOOD[2])
+    assert podspec.stand_in(GOOD[0]) == podspec.stand_in(GOOD[1])
+    assert podspec.stand_in(GOOD[0]) != podspec.stand_in(GOOD[2])
 
 
 def test_a_spec_that_holds_the_name_that_stands_in_has_no_stand_in() -> None:
-    assert known.stand_in(BAD[0]) == b""
+    assert podspec.stand_in(BAD[0]) == b""
 
 
 def test_large_specs_and_volumes_named_after_the_pod_are_not_remembered() -> None:
-    assert known.stand_in(_spec(hostname="x" * known.MOST_BYTES)) == b""
+    assert podspec.stand_in(_spec(hostname="x" * podspec.MOST_BYTES)) == b""
     claim: Obj = {"volumeClaimTemplate": {"spec": {"accessModes": ["ReadWriteOnce"]}}}
-    assert known.stand_in({"volumes": [{"name": "v", "ephemeral": claim}]}) == b""
+    assert podspec.stand_in({"volumes": [{"name": "v", "ephemeral": claim}]}) == b""
 
 
 def test_warnings_of_a_known_spec_are_said_every_time() -> None:
