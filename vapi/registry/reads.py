@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -13,6 +14,7 @@ from vapi import errors, selectors
 from vapi.cacher.cacher import Cacher
 from vapi.cacher.entry import Entry, make_entry
 from vapi.cacher.feed import Feed
+from vapi.cacher.view import prefix_end
 from vapi.cacher.watcher import Matcher, Start, Watcher
 from vapi.gvk import GVR
 from vapi.registry import continue_token, list_options, storage_errors
@@ -23,6 +25,8 @@ from vapi.resources.resource import Resource, StoredKind
 
 WAIT_S = 3.0  # how long a read waits for a version that is not there yet; upstream blockTimeout
 MIN_WATCH_S = 1_800.0  # upstream --min-request-timeout; the end is random in [1, 2) of it
+STORE_PAGE = 500
+DECODE_SLICE = 100  # entries decoded between two turns of the loop: about 1 ms
 FILTER_SLICE = 1_000  # entries filtered between two turns of the loop: about 1 ms
 
 CONTINUE_EXPIRED = (
@@ -113,13 +117,15 @@ class Reads:
     async def _at(self, cacher: Cacher, plan: ReadPlan, prefix: str) -> Sequence[Entry]:
         """The state at a revision: the view, if nothing changed since; a snapshot; or the store."""
         start = prefix + plan.start if plan.start else ""
+        if plan.revision < self._feed.compacted:
+            raise _expired(plan)
         if cacher.last_change <= plan.revision:
             return cacher.view.entries(prefix, start)
         snapshot = cacher.snapshots.get(plan.revision)
         if snapshot is not None:
-            return [e for e in snapshot if e.key.startswith(prefix) and e.key >= start]
+            return _under(snapshot, prefix, start)
         try:
-            page = await self._store.list(prefix, start=start, limit=0, at=plan.revision)
+            return await self._stored_at(cacher, plan.revision, prefix, start)
         except (Compacted, FutureRevision):
             if plan.mode is ReadMode.CONTINUE:
                 token = continue_token.encode(ContinueToken(continue_token.NOW, "/" + plan.start))
@@ -127,7 +133,19 @@ class Reads:
             raise errors.expired(LIST_EXPIRED) from None
         except StorageError as error:
             raise storage_errors.translate(error, _gvr(cacher.kind), "") from None
-        return [make_entry(cacher.kind, item.key, item.value, item.revision) for item in page.items]
+
+    async def _stored_at(self, cacher: Cacher, revision: int, prefix: str, start: str) -> Sequence[Entry]:
+        """From the store, in pages and slices. Raises StorageError."""
+        entries: list[Entry] = []
+        while True:
+            page = await self._store.list(prefix, start=start, limit=STORE_PAGE, at=revision)
+            for item in page.items:
+                entries.append(make_entry(cacher.kind, item.key, item.value, item.revision))
+                if len(entries) % DECODE_SLICE == 0:
+                    await asyncio.sleep(0)
+            if not page.more:
+                return entries
+            start = page.items[-1].key + "\0"
 
     async def _page(
         self,
@@ -201,11 +219,29 @@ def _gvr(kind: StoredKind) -> GVR:
     return GVR(kind.gvk.group, kind.gvk.version, kind.plural)
 
 
+def _under(entries: Sequence[Entry], prefix: str, start: str) -> Sequence[Entry]:
+    """Of entries in key order, those under `prefix` from the key `start` on."""
+    first = bisect_left(entries, max(prefix, start), key=_key)
+    return entries[first : bisect_left(entries, prefix_end(prefix), lo=first, key=_key)]
+
+
+def _key(entry: Entry) -> str:
+    return entry.key
+
+
 def _named(name: str, matches: Matcher | None) -> Matcher:
     if matches is None:
         return lambda entry: entry.name == name
     inner = matches
     return lambda entry: entry.name == name and inner(entry)
+
+
+def _expired(plan: ReadPlan) -> errors.ApiError:
+    """A continued list may go on at the newest state, with the token that comes along."""
+    if plan.mode is not ReadMode.CONTINUE:
+        return errors.expired(LIST_EXPIRED)
+    token = continue_token.encode(ContinueToken(continue_token.NOW, "/" + plan.start))
+    return errors.expired(CONTINUE_EXPIRED, continue_token=token)
 
 
 def _exact_name(row: Resource, namespace: str, options: ListOptions) -> str:

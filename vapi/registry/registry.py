@@ -130,6 +130,7 @@ class Registry:
                     return
                 try:
                     await self.delete(caller, row, entry.namespace, entry.name, options)
+                    await asyncio.sleep(0)  # a dry run and what is going already wait for nothing
                 except ApiError as error:
                     if error.code != 404:
                         failed.append(error)

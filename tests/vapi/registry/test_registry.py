@@ -32,7 +32,8 @@ from vapi.registry.caller import (
     WatchOptions,
     system_caller,
 )
-from vapi.registry.reads import CONTINUE_EXPIRED
+from vapi.registry.reads import CONTINUE_EXPIRED, DECODE_SLICE
+from vapi.registry.registry import DELETE_WORKERS
 from vapi.resources.resource import Propagation
 
 
@@ -370,6 +371,74 @@ async def test_pages_show_one_revision_whatever_happens_between_them() -> None:
         assert (second.revision, second.continue_token, second.remaining) == (first.revision, "", None)
 
 
+async def test_an_old_revision_is_read_from_the_log_in_slices_and_namespaces() -> None:
+    async with plane() as running:
+        client = running.client("t")
+        await client.create(NAMESPACES, {"metadata": {"name": "default-2"}})
+        for index in range(1_200):
+            await client.create(CONFIGMAPS, configmap(f"c{index:04}", "default-2" if index % 3 == 0 else "default"))
+        then = str(running.registry.revision)
+        for index in range(0, 1_200, 100):
+            await client.delete(CONFIGMAPS, "default-2" if index % 3 == 0 else "default", f"c{index:04}")
+        row = running.registry.row(CONFIGMAPS)
+        turns = 0
+
+        async def others() -> None:
+            nonlocal turns
+            while True:
+                turns += 1
+                await asyncio.sleep(0)
+
+        counting = asyncio.create_task(others())
+        exact = ListOptions(resource_version=then, resource_version_match="Exact")
+        listing = await running.registry.list(row, "", exact)
+        counting.cancel()
+        assert turns >= 1_200 // DECODE_SLICE
+        assert len(listing.entries) == 1_200
+        keys = [entry.key for entry in listing.entries]
+        assert keys == sorted(keys)
+        assert len((await running.registry.list(row, "default", exact)).entries) == 800
+        assert await _names(running, ListOptions(resource_version=then, limit=2), "default-2") == ["c0000", "c0003"]
+
+
+async def test_a_page_comes_from_the_snapshot_of_its_first_one() -> None:
+    async with plane() as running:
+        client = running.client("t")
+        await client.create(NAMESPACES, {"metadata": {"name": "default-2"}})
+        for name in ("a", "b", "c"):
+            await client.create(CONFIGMAPS, configmap(name))
+            await client.create(CONFIGMAPS, configmap(name, "default-2"))
+        row = running.registry.row(CONFIGMAPS)
+        first = await running.registry.list(row, "default", ListOptions(limit=1))
+        await client.delete(CONFIGMAPS, "default", "b")
+        await running.store.compact(running.registry.revision)
+        rest = await running.registry.list(row, "default", ListOptions(continue_token=first.continue_token))
+        assert [(entry.namespace, entry.name) for entry in rest.entries] == [("default", "b"), ("default", "c")]
+
+
+async def test_a_dry_run_of_a_deletecollection_lets_others_run() -> None:
+    async with plane() as running:
+        client = running.client("t")
+        for index in range(200):
+            await client.create(CONFIGMAPS, configmap(f"c{index:03}"))
+        caller = system_caller("t")
+        caller.dry_run = True
+        turns = 0
+
+        async def others() -> None:
+            nonlocal turns
+            while True:
+                turns += 1
+                await asyncio.sleep(0)
+
+        counting = asyncio.create_task(others())
+        row = running.registry.row(CONFIGMAPS)
+        await running.registry.delete_collection(caller, row, "default", ListOptions(), DeleteOptions())
+        counting.cancel()
+        assert turns >= 200 // DELETE_WORKERS
+        assert len(await _names(running, ListOptions())) == 200
+
+
 async def test_a_page_of_a_compacted_revision_expires_with_a_token_that_goes_on() -> None:
     store = MemoryStore()
     async with plane(store) as running:
@@ -387,6 +456,20 @@ async def test_a_page_of_a_compacted_revision_expires_with_a_token_that_goes_on(
         rest = ListOptions(limit=2, continue_token=error.metadata["continue"])
         assert await _names(running, rest) == ["c3"]
     await store.close()
+
+
+async def test_a_page_of_a_compacted_revision_expires_even_if_nothing_changed_since() -> None:
+    async with plane() as running:
+        for index in range(3):
+            await running.client("t").create(CONFIGMAPS, configmap(f"c{index}"))
+        row = running.registry.row(CONFIGMAPS)
+        first = await running.registry.list(row, "default", ListOptions(limit=2))
+        options = ListOptions(limit=2, continue_token=first.continue_token)
+        running.feed.compact(first.revision)
+        assert await _names(running, options) == ["c2"]
+        running.feed.compact(first.revision + 1)
+        error = await _error(running.registry.list(row, "default", options))
+        assert (error.code, error.message) == (410, CONTINUE_EXPIRED)
 
 
 async def test_exact_lists_see_the_past_and_future_versions_time_out() -> None:
