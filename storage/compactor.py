@@ -11,6 +11,7 @@ import logging
 from collections.abc import Awaitable, Callable
 
 from storage import errors
+from storage.event import Revision
 from storage.store import Store
 
 log = logging.getLogger(__name__)
@@ -24,8 +25,11 @@ async def run(
     *,
     interval_s: float = INTERVAL_S,
     sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+    told: Callable[[Revision], object] = lambda revision: None,
 ) -> None:
     """Run until cancelled or until the store is closed; to be put in a TaskGroup. `sleep` is the clock.
+
+    `told` hears how far history is gone, after each round: who keeps copies of it can let them go.
 
     A round that fails is logged; the next one starts from the same revision.
     """
@@ -35,6 +39,7 @@ async def run(
             revision = await store.current_revision()
             if target:
                 await store.compact(target)
+                told(target)
                 log.debug("history compacted", extra={"revision": target})
             target = revision
         except errors.StoreClosed:

@@ -204,7 +204,7 @@ async def virtual_cluster(config: Config) -> AsyncIterator[RunningCluster]:
             await stack.enter_async_context(_embedded_dns(plane, dns, dns_choice.listen(config)))
         manager.controllers.append(DnsInstaller(manager.context, dns, lambda: numbers is None or numbers.attached))
         group.start(manager.run(), "controllers")
-        group.start(compactor.run(store), "compactor")
+        group.start(compactor.run(store, told=plane.feed.compact), "compactor")
         group.start(api.run(), "certificates")
         group.start(_collect_garbage(), "garbage collection")
         if host is None:

@@ -148,6 +148,10 @@ class Cacher:
             del self.snapshots[min(self.snapshots)]
         self.snapshots[revision] = self.view.entries()
 
+    def forget_snapshots(self, before: int) -> None:
+        for revision in [r for r in self.snapshots if r < before]:
+            del self.snapshots[revision]
+
     def watch(
         self, start: Start, *, prefix: str, matches: Matcher | None, bookmarks_allowed: bool, timeout_s: float
     ) -> Watcher:

@@ -44,6 +44,8 @@ class Feed:
         self._clock = clock
         self._shared = SharedRevision()
         self.cachers = {kind.prefix: Cacher(kind, store, clock, self._shared) for kind in kinds}
+        self.compacted = 0
+        """Older revisions expire, whether or not what they looked like could still be told (the compactor sets it)."""
         self._waiting: list[tuple[int, int, asyncio.Future[None]]] = []
         self._ticket = 0
         self._decoded: dict[int, Obj] = {}
@@ -52,6 +54,12 @@ class Feed:
     def revision(self) -> int:
         """The newest one that all views have reached."""
         return self._shared.value
+
+    def compact(self, revision: int) -> None:
+        """Forget what is older, as the store did: continue tokens end after the same time on every server."""
+        self.compacted = max(self.compacted, revision)
+        for cacher in self.cachers.values():
+            cacher.forget_snapshots(revision)
 
     def cacher(self, kind: StoredKind) -> Cacher:
         return self.cachers[kind.prefix]
