@@ -7,6 +7,7 @@ from vapi.registry.admission import AdmissionPlugin, AdmissionRequest, Operation
 
 NOT_READY = "node.kubernetes.io/not-ready"
 UNREACHABLE = "node.kubernetes.io/unreachable"
+_BOTH = frozenset({NOT_READY, UNREACHABLE})
 STAY_S = 300
 """Source: defaulttolerationseconds --default-not-ready-toleration-seconds."""
 
@@ -20,6 +21,8 @@ def default_toleration_seconds() -> AdmissionPlugin:
         if not tolerations:
             spec["tolerations"] = [_stays(NOT_READY), _stays(UNREACHABLE)]
             return
+        if {t.get("key") for t in tolerations if t.get("effect") == "NoExecute"} >= _BOTH:
+            return  # as every stored Pod has them
         missing = [key for key in (NOT_READY, UNREACHABLE) if not any(_tolerates(t, key) for t in tolerations)]
         if missing:
             spec["tolerations"] = [*tolerations, *map(_stays, missing)]
