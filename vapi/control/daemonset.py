@@ -18,7 +18,7 @@ from vapi.control.controller import Context, Controller, Sources, names, own_nam
 from vapi.control.daemonset_plan import Changes, DaemonPod
 from vapi.control.events import NORMAL, WARNING
 from vapi.control.history import HASH_LABEL, Histories
-from vapi.control.informer import Name
+from vapi.control.informer import Name, sliced
 from vapi.control.node_fit import NodeFacts, node_facts
 from vapi.control.pod_control import PodControl
 from vapi.control.pods import available_in_s, pod_facts
@@ -93,7 +93,8 @@ class DaemonSetController(Controller[Name]):
         revisions = await self._histories.revisions(key, entry, daemon_set)
         collisions = (daemon_set.get("status") or {}).get("collisionCount", 0)
         current, collisions = await self._histories.current(key, daemon_set, revisions, collisions)
-        await self._claims.claim(key, entry, daemon_set)
+        async for pod in sliced(await self._claims.claim(key, entry, daemon_set)):
+            self._learn(pod)
         look = Look(self, key, entry, daemon_set, current["metadata"]["labels"].get(HASH_LABEL, ""))
         refused = await look.manage()
         await look.report(collisions)
@@ -103,6 +104,11 @@ class DaemonSetController(Controller[Name]):
         live = [each["metadata"]["name"] for each in revisions if _hash(each) in live_hashes]
         live.append(current["metadata"]["name"])
         await self._histories.truncate(revisions, live, daemon_set["spec"].get("revisionHistoryLimit", 10))
+
+    def _learn(self, pod: Entry) -> None:
+        """Decode it here, between turns of the loop; what follows takes the facts as they come."""
+        self._targets.of(pod)
+        self._facts.of(pod)
 
     def nodes(self) -> list[NodeFacts]:
         return [self._nodes.of(entry) for entry in self.client.entries(kinds.NODES)]

@@ -20,7 +20,7 @@ from vapi.control import kinds
 from vapi.control.claiming import Claims, Kind
 from vapi.control.controller import Context, Controller, Sizes, Sources, all_at_once, names, own_name
 from vapi.control.events import NORMAL, WARNING
-from vapi.control.informer import Name
+from vapi.control.informer import Name, sliced
 from vapi.control.job_plan import Asked, Failures, Tally, Verdict, Work
 from vapi.control.job_pods import FINALIZER, JobPod
 from vapi.control.pod_control import PodControl
@@ -78,13 +78,22 @@ class JobController(Controller[Name]):
             return
         pods = await self.claims.claim(key, entry, job)
         self._sizes.note(key, len(pods))
-        await Look(self, key, entry, job, pods).run()
+        facts = [self.pods.of(pod) async for pod in sliced(pods)]
+        await Look(self, key, entry, job, pods, facts).run()
 
 
 class Look:
     """One look at one Job: its private object, replaced by what each write answers, and its pods at the start."""
 
-    def __init__(self, controller: JobController, key: Name, entry: Entry, job: Obj, pods: Sequence[Entry]) -> None:
+    def __init__(
+        self,
+        controller: JobController,
+        key: Name,
+        entry: Entry,
+        job: Obj,
+        pods: Sequence[Entry],
+        facts: Sequence[JobPod],
+    ) -> None:
         self._controller = controller
         self._client = controller.client
         self._key = key
@@ -92,7 +101,7 @@ class Look:
         self._job = job
         self._wanted: Asked = planning.asked(job)
         self._entries = {pod.uid: pod for pod in pods}
-        self._pods = [controller.pods.of(pod) for pod in pods]
+        self._pods = facts
         self._now = controller.clock.now()
         self._refused: ApiError | None = None
 
@@ -109,7 +118,8 @@ class Look:
         elif not self._entry.deleting:
             await self._manage(found, failures)
             start = self._note_suspension(conditions, start)
-        left = [self._controller.pods.of(pod) for pod in self._controller.claims.controlled(self._entry)]
+        controlled = self._controller.claims.controlled(self._entry)
+        left = [self._controller.pods.of(pod) async for pod in sliced(controlled)]
         active = [pod for pod in left if pod.active]
         if ends is None and planning.is_complete(self._wanted, found.succeeded, len(active)):
             ends = planning.COMPLETE

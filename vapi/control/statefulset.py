@@ -18,7 +18,7 @@ from vapi.control.claiming import Claims, Kind
 from vapi.control.controller import Context, Controller, Sources, all_at_once, names, own_name
 from vapi.control.events import NORMAL, WARNING
 from vapi.control.history import HASH_LABEL, REVISION_HASH_LABEL, Histories, template_of
-from vapi.control.informer import Name
+from vapi.control.informer import Name, sliced
 from vapi.control.pods import available_in_s, pod_facts
 from vapi.control.statefulset_plan import Replica, Verb
 from vapi.errors import ApiError
@@ -70,6 +70,8 @@ class StatefulSetController(Controller[Name]):
         current = next((each for each in revisions if each["metadata"]["name"] == known), update)
         look = Look(self, key, entry, stateful_set, current, update)
         pods = await self.claims.claim(key, entry, stateful_set, look.is_member)
+        async for pod in sliced(pods):  # decoded here, between turns of the loop
+            self.facts.of(pod)
         refused = None if entry.deleting else await look.act(pods)
         pods = [each for each in self.claims.controlled(entry) if look.is_member(each)]
         await look.report(pods, collisions)
