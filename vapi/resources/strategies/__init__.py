@@ -12,6 +12,8 @@ from collections.abc import Mapping
 
 from vapi.gvk import GVK
 from vapi.resources.strategies import (
+    admissionregistration,
+    apiextensions,
     apiregistration,
     apps,
     autoscaling,
@@ -21,6 +23,7 @@ from vapi.resources.strategies import (
     core,
     endpoints,
     events,
+    flowcontrol,
     networking,
     node,
     policy,
@@ -33,6 +36,8 @@ from vapi.resources.strategy import Strategy
 
 _BY_GROUP: Mapping[str, Mapping[str, Strategy]] = {
     "": core.STRATEGIES,
+    "admissionregistration.k8s.io": admissionregistration.STRATEGIES,
+    "apiextensions.k8s.io": apiextensions.STRATEGIES,
     "apiregistration.k8s.io": apiregistration.STRATEGIES,
     "apps": apps.STRATEGIES,
     "autoscaling": autoscaling.STRATEGIES,
@@ -43,6 +48,7 @@ _BY_GROUP: Mapping[str, Mapping[str, Strategy]] = {
     "events.k8s.io": {
         "events": Strategy(validate=events.validate_strict, validate_update=events.validate_strict_update)
     },
+    "flowcontrol.apiserver.k8s.io": flowcontrol.STRATEGIES,
     "networking.k8s.io": networking.STRATEGIES,
     "node.k8s.io": node.STRATEGIES,
     "policy": policy.STRATEGIES,

@@ -45,6 +45,7 @@ GROUPS = (
     "storagemigration",
 )
 ROOTS = (
+    "admissionregistration.AuditAnnotation",
     "admissionregistration.MatchCondition",
     "admissionregistration.ParamKind",
     "admissionregistration.ParamRef",
@@ -73,6 +74,9 @@ ROOTS = (
     "core.Toleration",
     "core.TypedLocalObjectReference",
     "core.VolumeNodeAffinity",
+    "flowcontrol.FlowDistinguisherMethod",
+    "flowcontrol.FlowSchemaSpec",
+    "flowcontrol.PriorityLevelConfigurationSpec",
     "networking.IngressClassParametersReference",
     "networking.ParentReference",
     "networking.ServiceCIDRSpec",
