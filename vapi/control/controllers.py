@@ -29,7 +29,11 @@ from vapi.control.resource_quota import ResourceQuotaController
 from vapi.control.root_ca import RootCaController
 from vapi.control.service_account import ServiceAccountController
 from vapi.control.statefulset import StatefulSetController
-from vapi.control.storage_protection import ClaimProtectionController, VolumeProtectionController
+from vapi.control.storage_protection import (
+    AttributesClassProtectionController,
+    ClaimProtectionController,
+    VolumeProtectionController,
+)
 from vapi.control.ttl_after_finished import TtlAfterFinishedController
 from vapi.registry.client import Client
 
@@ -64,6 +68,7 @@ CONTROLLERS: Mapping[str, Factory] = {
     "pod-garbage-collector-controller": lambda context, _: PodGcController(context),
     "persistentvolumeclaim-protection-controller": lambda context, _: ClaimProtectionController(context),
     "persistentvolume-protection-controller": lambda context, _: VolumeProtectionController(context),
+    "volumeattributesclass-protection-controller": lambda context, _: AttributesClassProtectionController(context),
     "endpoints-controller": lambda context, _: EndpointsController(context),
     "endpointslice-controller": lambda context, _: EndpointSliceController(context),
     "endpointslice-mirroring-controller": lambda context, _: EndpointSliceMirroringController(context),

@@ -1,8 +1,8 @@
-"""pvc- and pv-protection controllers: a claim in use by a pod, and a volume bound to a claim, outlive their deletion.
+"""pvc-, pv- and vac-protection controllers: what is in use outlives its deletion.
 
-Admission puts the finalizers on (StorageObjectInUseProtection); here they come off,
-and on where they are missing.
-Source: pkg/controller/volume/{pvcprotection,pvprotection}.
+In use is a claim that a pod names, a volume bound to a claim, and a class of volume attributes that a claim or a
+volume names. Admission puts the finalizers on (StorageObjectInUseProtection); here they come off, and on where they
+are missing. Source: pkg/controller/volume/{pvcprotection,pvprotection,vacprotection}.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from vapi.gvk import GVR, Obj
 
 CLAIM_FINALIZER = "kubernetes.io/pvc-protection"
 VOLUME_FINALIZER = "kubernetes.io/pv-protection"
+CLASS_FINALIZER = "kubernetes.io/vac-protection"
 
 
 def claims_used(pod: Obj) -> tuple[str, ...]:
@@ -34,6 +35,17 @@ def claims_used(pod: Obj) -> tuple[str, ...]:
 
 def is_bound(volume: Obj) -> bool:
     return bool((volume.get("status") or {}).get("phase") == "Bound")
+
+
+def classes_named(obj: Obj) -> tuple[str, ...]:
+    """Of a claim: the class it has, the one it asks for and the one it is changing to. Of a volume: the one it has."""
+    status = obj.get("status") or {}
+    named = (
+        obj["spec"].get("volumeAttributesClassName"),
+        status.get("currentVolumeAttributesClassName"),
+        (status.get("modifyVolumeStatus") or {}).get("targetVolumeAttributesClassName"),
+    )
+    return tuple(dict.fromkeys(name for name in named if name))
 
 
 class ClaimProtectionController(Controller[Name]):
@@ -96,6 +108,48 @@ class VolumeProtectionController(Controller[Name]):
             await _put_on(self, kinds.VOLUMES, entry, VOLUME_FINALIZER)
         elif VOLUME_FINALIZER in entry.finalizers and not self._bound.of(entry):
             await _take_off(self, kinds.VOLUMES, entry, VOLUME_FINALIZER)
+
+
+class AttributesClassProtectionController(Controller[Name]):
+    """Keys are classes of volume attributes."""
+
+    name = "volumeattributesclass-protection-controller"
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        self._named = {gvr: context.informers.facts(gvr, classes_named) for gvr in (kinds.CLAIMS, kinds.VOLUMES)}
+
+    def sources(self) -> Sources[Name]:
+        return {
+            kinds.ATTRIBUTES_CLASSES: own_name,
+            kinds.CLAIMS: self._no_longer_named,
+            kinds.VOLUMES: self._no_longer_named,
+        }
+
+    def all_keys(self) -> Iterable[Name]:
+        return names(self.client.entries(kinds.ATTRIBUTES_CLASSES))
+
+    def _no_longer_named(self, change: Change) -> Iterable[Name]:
+        """Only an object that goes, or that names another class now, sets one free."""
+        before = () if change.old is None else classes_named(change.old.obj())
+        now = () if change.type is ChangeType.DELETED else classes_named(change.entry.obj())
+        return [("", name) for name in before if name not in now]
+
+    async def reconcile(self, key: Name) -> None:
+        entry = self.client.cached(kinds.ATTRIBUTES_CLASSES, *key)
+        if entry is None:
+            return
+        if not entry.deleting:
+            await _put_on(self, kinds.ATTRIBUTES_CLASSES, entry, CLASS_FINALIZER)
+        elif CLASS_FINALIZER in entry.finalizers and not await self._is_named(entry.name):
+            await _take_off(self, kinds.ATTRIBUTES_CLASSES, entry, CLASS_FINALIZER)
+
+    async def _is_named(self, name: str) -> bool:
+        for gvr, named in self._named.items():
+            async for entry in sliced(self.client.entries(gvr)):
+                if name in named.of(entry):
+                    return True
+        return False
 
 
 async def _put_on(controller: Controller[Name], gvr: GVR, entry: Entry, finalizer: str) -> None:
