@@ -11,8 +11,7 @@ Rooms, from the top down; each knows only those below it (pyproject.toml enforce
 - `control`: informers, work queues and one file a controller.
 - `endpoints`: HTTP in and out: request → `dispatch` → response, without an HTTP library up to `app`.
 - `auth`: certificates, tokens, RBAC, reviews, bootstrap objects.
-- `registry`: create, get, list, update, patch, delete, watch of any row: the door to the objects; `writes` is its
-  heart.
+- `registry`: create, get, list, update, patch, delete, watch of any row: the door to the objects.
 - `cacher`: the watch cache: view (current objects), history (ring of changes), watchers that hold a position in it.
 - `resources`: kinds as rows, their strategies (pure rules), conversions, columns and printers.
 - `schema`: definitions, the compiled gate, decoding, defaults, protobuf.
@@ -20,7 +19,6 @@ Rooms, from the top down; each knows only those below it (pyproject.toml enforce
   `selectors` …
 
 Hot paths move bytes: an object is encoded once (`encoding.encode_stored`), stored, listed and fanned out as those
-bytes;
-its resourceVersion is spliced in on the way out. Decisions are pure functions; I/O, clocks and randomness come in as
-arguments. No module holds mutable state.
+bytes; its resourceVersion is spliced in on the way out. Decisions are pure functions; I/O, clocks and randomness
+come in as arguments. No module holds mutable state.
 """
