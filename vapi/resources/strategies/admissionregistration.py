@@ -319,7 +319,7 @@ def validate_binding(obj: Obj) -> Sequence[Cause]:
     spec = obj.get("spec") or {}
     _binding(causes, spec)
     _validation_actions(causes, "spec.validationActions", spec.get("validationActions") or ())
-    return causes
+    return checks.generated_last(causes, r"spec\.policyName: Required", r"spec\.validationActions: Required")
 
 
 def _binding(causes: Causes, spec: Obj) -> None:

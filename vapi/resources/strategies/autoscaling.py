@@ -45,7 +45,11 @@ def validate(obj: Obj) -> Sequence[Cause]:
         rules = (spec.get("behavior") or {}).get(direction)
         if rules is not None:
             _rules(causes, f"spec.behavior.{direction}", rules)
-    return causes
+    return checks.generated_last(
+        causes,
+        r"spec\.minReplicas: ",
+        r"spec\.maxReplicas: (Required|Invalid value: -\d+: must be greater than or equal to 1$)",
+    )
 
 
 def validate_update(new: Obj, old: Obj) -> Sequence[Cause]:

@@ -6,6 +6,7 @@ Source: k8s.io/apimachinery pkg/api/validation, pkg/util/validation (1.37).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
@@ -215,6 +216,22 @@ def unchanging(causes: Causes, path: str, new: Any, old: Any) -> None:
     """`immutable` where upstream's rule is generated: it does not show the value."""
     if new != old:
         causes.append(field_invalid(path, None, IMMUTABLE))
+
+
+def generated_last(causes: Causes, *patterns: str) -> Causes:
+    """`causes` with those of generated rules at the end, as upstream has them.
+
+    Of each pattern in turn, which matches the start of `field: message`.
+    """
+    if len(causes) < 2:
+        return causes
+    late = [
+        cause
+        for wanted in map(re.compile, patterns)
+        for cause in causes
+        if wanted.match(f"{cause.field}: {cause.message}")
+    ]
+    return [*(cause for cause in causes if not any(cause is each for each in late)), *late]
 
 
 Check = Callable[[Causes, str, Any], None]

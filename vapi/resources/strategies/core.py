@@ -93,6 +93,11 @@ def validate_namespace_subresource(subresource: str, new: Obj, _old: Obj) -> Seq
 
 def validate_controller(obj: Obj) -> Sequence[Cause]:
     causes: Causes = []
+    _controller(causes, obj)
+    return checks.generated_last(causes, r"spec\.replicas: ", r"spec\.minReadySeconds: ")
+
+
+def _controller(causes: Causes, obj: Obj) -> None:
     spec = obj.get("spec") or {}
     selector, template = spec.get("selector") or {}, spec.get("template")
     checks.not_negative(causes, "spec.minReadySeconds", spec.get("minReadySeconds"))
@@ -100,7 +105,7 @@ def validate_controller(obj: Obj) -> Sequence[Cause]:
     checks.not_negative(causes, "spec.replicas", spec.get("replicas"))
     if template is None:
         causes.append(field_required("spec.template"))
-        return causes
+        return
     labels = templates.template_labels(template)
     if any(labels.get(key) != value for key, value in selector.items()):
         causes.append(field_invalid("spec.template.metadata.labels", labels or None, templates.MISMATCH))
@@ -112,7 +117,6 @@ def validate_controller(obj: Obj) -> Sequence[Cause]:
     if pod.get("activeDeadlineSeconds") is not None:
         detail = "activeDeadlineSeconds in ReplicationController is not Supported"
         causes.append(field_forbidden("spec.template.spec.activeDeadlineSeconds", detail))
-    return causes
 
 
 STRATEGIES: Mapping[str, Strategy] = {

@@ -100,7 +100,7 @@ def validate_slice(obj: Obj) -> Sequence[Cause]:
         return causes
     for index, endpoint in enumerate(listed):
         _endpoint(causes, f"endpoints[{index}]", endpoint, kind)
-    return causes
+    return checks.generated_last(causes, "addressType: ", r"endpoints\[\d+\]\.addresses: (Required|Too many)")
 
 
 def _slice_ports(causes: Causes, ports: Sequence[Obj]) -> None:

@@ -221,7 +221,7 @@ def validate_level(obj: Obj) -> Sequence[Cause]:
         else:
             _limited(causes, "spec.limited", limited)
     _fixed_level(causes, spec, name)
-    return causes
+    return checks.generated_last(causes, r"spec\.[.\w]+: (Forbidden$|Required)")
 
 
 def _unwanted(path: str) -> Cause:

@@ -26,6 +26,7 @@ def validate_update(new: Obj, old: Obj) -> Sequence[Cause]:
     _conditions(causes, status, stored, conditions, before)
     if conditions & {"Complete", "Failed"} and not before & {"Complete", "Failed"}:
         _finished(causes, status)
+    _success_criteria(causes, conditions, before)
     ready = status.get("ready")
     if ready is not None and ready > status.get("active", 0) and ready != stored.get("ready"):
         causes.append(field_invalid("status.ready", ready, "cannot set more ready pods than active"))
@@ -73,6 +74,9 @@ def _conditions(causes: Causes, status: Obj, stored: Obj, now: set[str], before:
         _say(causes, "cannot set Failed=True condition without the FailureTarget=true condition")
     if "Complete" in now and "Complete" not in before and "SuccessCriteriaMet" not in now:
         _say(causes, "cannot set Complete=True condition without the SuccessCriteriaMet=true condition")
+
+
+def _success_criteria(causes: Causes, now: set[str], before: set[str]) -> None:
     for other in ("Failed", "FailureTarget"):
         if {"SuccessCriteriaMet", other} <= now:
             _say(causes, f"cannot set SuccessCriteriaMet=True and {other}=true conditions")

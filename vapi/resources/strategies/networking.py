@@ -179,7 +179,7 @@ def validate_class(obj: Obj) -> Sequence[Cause]:
     if parameters is not None:
         _typed_reference(causes, "spec.parameters", parameters)
         _scope(causes, "spec.parameters", parameters)
-    return causes
+    return checks.generated_last(causes, r"spec\.parameters\.kind: Required", r"spec\.parameters\.name: Required")
 
 
 def _scope(causes: Causes, path: str, parameters: Obj) -> None:
@@ -224,7 +224,7 @@ def validate_policy(obj: Obj) -> Sequence[Cause]:
         return causes
     for index, kind in enumerate(kinds):
         checks.one_of(causes, f"spec.policyTypes[{index}]", kind, _POLICY_TYPES)
-    return causes
+    return checks.generated_last(causes, r".*\.ipBlock\.cidr: Required")
 
 
 def _policy_port(causes: Causes, path: str, wanted: Obj) -> None:
@@ -290,7 +290,7 @@ def validate_address(obj: Obj) -> Sequence[Cause]:
     namespace = parent.get("namespace", "")
     if namespace:
         checks.text(causes, f"{path}.namespace", namespace, names.path_segment(namespace))
-    return causes
+    return checks.generated_last(causes, r"spec\.parentRef\.(resource|name): Required")
 
 
 def validate_address_update(new: Obj, old: Obj) -> Sequence[Cause]:

@@ -31,7 +31,7 @@ def validate(obj: Obj) -> Sequence[Cause]:
         if key in seen:
             causes.append(godump.duplicate(f"scheduling.tolerations[{index}]", "core.Toleration", toleration))
         seen.add(key)
-    return causes
+    return checks.generated_last(causes, "handler: ")
 
 
 def validate_update(new: Obj, old: Obj) -> Sequence[Cause]:

@@ -15,13 +15,14 @@ from vapi.resources.strategies.checks import Causes
 from vapi.resources.strategy import Strategy
 
 GROUP = "rbac.authorization.k8s.io"
+_VERBS = r"rules\[\d+\]\.verbs: Required"
 _SUBJECT_GROUP = {"ServiceAccount": "", "User": GROUP, "Group": GROUP}
 
 
 def validate_role(obj: Obj) -> Sequence[Cause]:
     causes: Causes = []
     _rules(causes, obj, namespaced=True)
-    return causes
+    return checks.generated_last(causes, _VERBS)
 
 
 def validate_cluster_role(obj: Obj) -> Sequence[Cause]:
@@ -36,7 +37,7 @@ def validate_cluster_role(obj: Obj) -> Sequence[Cause]:
             checks.label_selector(causes, f"{path}[{index}]", selector)
             if len(causes) > known:
                 causes.append(field_invalid(f"{path}[{index}]", None, "invalid label selector."))
-    return causes
+    return checks.generated_last(causes, _VERBS)
 
 
 def _rules(causes: Causes, obj: Obj, *, namespaced: bool) -> None:
@@ -80,7 +81,7 @@ def _binding(obj: Obj, kinds: Sequence[str], *, namespaced: bool) -> Sequence[Ca
         checks.text(causes, "roleRef.name", ref["name"], names.path_segment(ref["name"]))
     for index, subject in enumerate(obj.get("subjects") or ()):
         _subject(causes, f"subjects[{index}]", subject, namespaced=namespaced)
-    return causes
+    return checks.generated_last(causes, r"subjects\[\d+\]\.name: Required", r"roleRef\.name: Required")
 
 
 def _subject(causes: Causes, path: str, subject: Obj, *, namespaced: bool) -> None:

@@ -56,7 +56,7 @@ def validate_class(obj: Obj) -> Sequence[Cause]:
         if shape in seen or not shape:
             causes.append(field_duplicate(f"allowedTopologies[{index}].matchLabelExpressions", ""))
         seen.append(shape)
-    return causes
+    return checks.generated_last(causes, "provisioner: Required")
 
 
 def _topology(causes: Causes, path: str, term: Obj) -> dict[str, set[str]]:
@@ -95,7 +95,7 @@ def _size(pairs: Obj) -> int:
 
 def validate_class_update(new: Obj, old: Obj) -> Sequence[Cause]:
     causes: Causes = []
-    for key in ("parameters", "provisioner", "reclaimPolicy", "volumeBindingMode"):
+    for key in ("provisioner", "parameters", "reclaimPolicy", "volumeBindingMode"):
         checks.unchanging(causes, key, new.get(key), old.get(key))
     return causes
 
@@ -240,7 +240,7 @@ def validate_attachment(obj: Obj) -> Sequence[Cause]:
     name = (spec.get("source") or {}).get("persistentVolumeName")
     if name is not None:
         checks.dns_subdomain(causes, "spec.source.persistentVolumeName", name)
-    return causes
+    return checks.generated_last(causes, r"spec\.attacher: ")
 
 
 def _attacher(causes: Causes, path: str, name: str) -> None:

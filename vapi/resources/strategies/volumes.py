@@ -51,24 +51,30 @@ def validate(obj: Obj) -> Sequence[Cause]:
 def spec(causes: Causes, path: str, wanted: Obj, *, inline: bool) -> None:
     """`inline`: in a VolumeAttachment."""
     if inline:
-        _inline(causes, path, wanted)
+        _not_inline(causes, path, wanted, "claimRef", "capacity")
+        if wanted.get("csi") is None:
+            causes.append(field_required(f"{path}.csi", f"has to be specified {_WHERE}"))
     modes = wanted.get("accessModes") or ()
     checks.required(causes, f"{path}.accessModes", modes)
     claims.access_modes(causes, f"{path}.accessModes", modes)
-    if not inline:
+    if inline:
+        if wanted.get("persistentVolumeReclaimPolicy", "Retain") != "Retain":
+            causes.append(field_forbidden(f"{path}.persistentVolumeReclaimPolicy", f"may only be Retain {_WHERE}"))
+        _not_inline(causes, path, wanted, "nodeAffinity")
+        _source(causes, path, wanted)
+        _not_inline(causes, path, wanted, "storageClassName")
+        if wanted.get("volumeMode", "Filesystem") != "Filesystem":
+            detail = f"may not specify volumeMode other than Filesystem {_WHERE}"
+            causes.append(field_forbidden(f"{path}.volumeMode", detail))
+    else:
         _capacity(causes, f"{path}.capacity", wanted.get("capacity") or {})
         policy = wanted.get("persistentVolumeReclaimPolicy")
         checks.one_of(causes, f"{path}.persistentVolumeReclaimPolicy", policy, _RECLAIM)
-        checks.one_of(causes, f"{path}.volumeMode", wanted.get("volumeMode"), claims.VOLUME_MODES)
+        _affinity(causes, f"{path}.nodeAffinity", wanted.get("nodeAffinity"))
+        _source(causes, path, wanted)
         if wanted.get("storageClassName"):
             checks.dns_subdomain(causes, f"{path}.storageClassName", wanted["storageClassName"])
-    affinity = wanted.get("nodeAffinity")
-    if affinity is not None and not inline:
-        if affinity.get("required") is None:
-            causes.append(field_required(f"{path}.nodeAffinity.required", "must specify required node constraints"))
-        else:
-            scheduling.node_selector(causes, f"{path}.nodeAffinity.required", affinity["required"])
-    _source(causes, path, wanted)
+        checks.one_of(causes, f"{path}.volumeMode", wanted.get("volumeMode"), claims.VOLUME_MODES)
     attributes = wanted.get("volumeAttributesClassName")
     if attributes is not None:
         here = f"{path}.volumeAttributesClassName"
@@ -79,22 +85,20 @@ def spec(causes: Causes, path: str, wanted: Obj, *, inline: bool) -> None:
             causes.append(field_required(f"{path}.csi", detail))
 
 
-_NOT_INLINE = ("claimRef", "capacity", "nodeAffinity", "storageClassName")
+_WHERE = "in the context of inline volumes"
 
 
-def _inline(causes: Causes, path: str, wanted: Obj) -> None:
-    where = "in the context of inline volumes"
-    for key in _NOT_INLINE:
-        if wanted.get(key):
-            causes.append(field_forbidden(f"{path}.{key}", f"may not be specified {where}"))
-    if wanted.get("csi") is None:
-        causes.append(field_required(f"{path}.csi", f"has to be specified {where}"))
-    if wanted.get("persistentVolumeReclaimPolicy", "Retain") != "Retain":
-        detail = f"may only be Retain {where}"
-        causes.append(field_forbidden(f"{path}.persistentVolumeReclaimPolicy", detail))
-    if wanted.get("volumeMode", "Filesystem") != "Filesystem":
-        detail = f"may not specify volumeMode other than Filesystem {where}"
-        causes.append(field_forbidden(f"{path}.volumeMode", detail))
+def _not_inline(causes: Causes, path: str, wanted: Obj, *keys: str) -> None:
+    causes.extend(field_forbidden(f"{path}.{key}", f"may not be specified {_WHERE}") for key in keys if wanted.get(key))
+
+
+def _affinity(causes: Causes, path: str, affinity: Obj | None) -> None:
+    if affinity is None:
+        return
+    if affinity.get("required") is None:
+        causes.append(field_required(f"{path}.required", "must specify required node constraints"))
+    else:
+        scheduling.node_selector(causes, f"{path}.required", affinity["required"])
 
 
 def _capacity(causes: Causes, path: str, capacity: Obj) -> None:

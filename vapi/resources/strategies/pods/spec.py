@@ -236,9 +236,6 @@ def _os(causes: Causes, path: str, value: Any, spec: Obj) -> None:
         _forbid(causes, base, spec, (), ("windowsOptions",), "windows options cannot be set for a linux pod")
     else:
         _forbid(causes, base, spec, _NOT_WINDOWS_POD, _NOT_WINDOWS, "cannot be set for a windows pod")
-        for key in ("hostUsers", "hostPID", "hostIPC", "shareProcessNamespace"):
-            if spec.get(key) is not None and (spec[key] or key in ("hostUsers", "shareProcessNamespace")):
-                causes.append(field_forbidden(f"{base}.{key}", "cannot be set for a windows pod"))
 
 
 _NOT_WINDOWS_POD = (
@@ -270,6 +267,10 @@ def _forbid(
     for key in (*keys, *pod_keys):
         if context.get(key) is not None:
             causes.append(field_forbidden(f"{base}.securityContext.{key}", detail))
+    if pod_keys:
+        for key in ("hostUsers", "hostPID", "hostIPC", "shareProcessNamespace"):
+            if spec.get(key) is not None and (spec[key] or key in ("hostUsers", "shareProcessNamespace")):
+                causes.append(field_forbidden(f"{base}.{key}", detail))
     for kind in _LISTS:
         for index, container in enumerate(spec.get(kind) or ()):
             own = container.get("securityContext") or {}
