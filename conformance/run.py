@@ -97,6 +97,7 @@ def run(
             results, complete = results + broken.results, False
         except KeyboardInterrupt:
             results, complete = seen, False
+    results = _in_full(what, results)
     server = Server(target.kubeconfig)
     facts = Facts(
         title=expected.title or "No expectation",
@@ -104,10 +105,9 @@ def run(
         suite=suite.version() if suite else "none",
         started=started.strftime("%Y-%m-%d"),
         took_s=time.monotonic() - start,
-        complete=complete,
+        complete=complete and not any(r.message == e2e.MISSING for r in results),  # also if somebody else broke it off
     )
     server.close()
-    results = _in_full(what, results)
     save(out, facts, results)
     return written(report.judge(facts, results, expected), out)
 
