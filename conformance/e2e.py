@@ -178,7 +178,7 @@ def read_output(lines: Iterable[str], copy: TextIO) -> Iterator[Result]:
 
 
 def _told(line: str) -> Outcome:
-    if line.startswith("S") or "[SKIPPED]" in line:
+    if line.startswith("S") or "[SKIPPED]" in line or "[INTERRUPTED]" in line:
         return Outcome.SKIP
     return Outcome.PASS if re.match(r"^• (\[SLOW TEST\] )?\[[\d.]+ seconds\]$", line) else Outcome.FAIL
 
