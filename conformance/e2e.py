@@ -84,7 +84,7 @@ def run(
     for name, chosen, procs in passes:
         if not chosen:
             continue
-        folder = out / name
+        folder = (out / name).resolve()  # ginkgo runs the tests in a folder of its own
         folder.mkdir(parents=True, exist_ok=True)
         command = [
             str(suite.ginkgo), f"--procs={procs}", "--no-color", "-v", "--silence-skips", f"--timeout={timeout_s:.0f}s",
