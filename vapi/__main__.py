@@ -30,10 +30,10 @@ def _settings(names: tuple[str, ...] | None = None) -> Callable[[Callable[..., A
 
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
         for setting in reversed(configuration.SETTINGS):
-            if names is None or setting.name in names:
+            if names is None or setting.attribute in names:
                 default = f"  [{setting.variable}; default: {setting.default}]" if setting.default else ""
                 text = setting.help + (default or f"  [{setting.variable}]")
-                command = click.option(setting.flag, setting.name, metavar=setting.metavar, help=text)(command)
+                command = click.option(setting.flag, setting.attribute, metavar=setting.metavar, help=text)(command)
         return click.option("--config", "file", type=click.Path(path_type=Path), metavar="FILE", help=_FILE_HELP)(
             command
         )

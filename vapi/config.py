@@ -1,8 +1,9 @@
 """Configuration: flags over VAPI_… variables over the YAML file over defaults; the only reader of the environment.
 
-Every setting is a row of `SETTINGS`: its flag is `--host-rate`, its variable
-`VAPI_HOST_RATE`, its key in the file `hostRate`. What is unknown or does not fit is
-refused by name before anything starts.
+Every setting is a row of `SETTINGS`: `sync.nodes.selector` is the flag `--sync-nodes-selector`, the variable
+`VAPI_SYNC_NODES_SELECTOR`, the attribute `sync_nodes_selector` and, in the file, `sync: {nodes: {selector: …}}`; what
+`parse` of a row takes is always text, for which maps and lists of the file are written as JSON. What is unknown or
+does not fit is refused by name before anything starts.
 """
 
 from __future__ import annotations
@@ -12,14 +13,17 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import yaml
 
-from vapi import names
+from vapi import encoding, names
+from vapi.config_values import WORKLOADS, NodesMode, Way, boolean, labels, one_of, patterns, tolerations
+from vapi.gvk import Obj
 
 MAX_NAME = 32
 """Of a virtual cluster: its name ends every host name, 63 characters in all."""
@@ -62,17 +66,27 @@ class Setting:
     metavar: str
 
     @property
+    def attribute(self) -> str:
+        """Of Config."""
+        return self.name.replace(".", "_")
+
+    @property
     def flag(self) -> str:
-        return "--" + self.name.replace("_", "-")
+        return "--" + self.attribute.replace("_", "-")
 
     @property
     def variable(self) -> str:
-        return "VAPI_" + self.name.upper()
+        return "VAPI_" + self.attribute.upper()
 
     @property
     def key(self) -> str:
-        head, *tail = self.name.split("_")
-        return head + "".join(part.capitalize() for part in tail)
+        """In the file: `sync.fromHost.labels` for `sync: {fromHost: {labels: …}}`."""
+        return ".".join(map(_camel, self.name.split(".")))
+
+
+def _camel(name: str) -> str:
+    head, *tail = name.split("_")
+    return head + "".join(part.capitalize() for part in tail)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +113,41 @@ class Config:
     """Where names outside of the cluster are looked up: /etc/resolv.conf, or ADDR:PORT of resolvers."""
     cluster_domain: str
     log_level: str
+    controllers_external: bool
+    """A kube-controller-manager of somebody else's runs the controllers that it knows; ours of these do not start."""
+    workloads_deployments: Way
+    workloads_replicasets: Way
+    workloads_replicationcontrollers: Way
+    workloads_statefulsets: Way
+    workloads_daemonsets: Way
+    workloads_jobs: Way
+    workloads_cronjobs: Way
+    sync_nodes_mode: NodesMode
+    sync_nodes_selector: Mapping[str, str]
+    """Only nodes with these labels are seen, and run pods."""
+    sync_nodes_tolerations: tuple[Obj, ...]
+    """Of every pod, whatever the tenant writes."""
+    sync_from_host_labels: tuple[str, ...]
+    sync_from_host_annotations: tuple[str, ...]
+    """Patterns of keys that the host owns: they travel to the tenant, its own of that name do not leave."""
+    sync_from_host_storage_classes_enabled: bool
+    sync_from_host_storage_classes_selector: Mapping[str, str]
+    sync_from_host_ingress_classes_enabled: bool
+    sync_from_host_ingress_classes_selector: Mapping[str, str]
+    sync_from_host_runtime_classes_enabled: bool
+    sync_from_host_runtime_classes_selector: Mapping[str, str]
+    sync_from_host_priority_classes_enabled: bool
+    sync_from_host_priority_classes_selector: Mapping[str, str]
+    sync_to_host_priority_classes_enabled: bool
+    sync_to_host_ingresses_enabled: bool
+    sync_to_host_network_policies_enabled: bool
+    sync_to_host_pod_disruption_budgets_enabled: bool
+    sync_to_host_persistent_volume_claims_enabled: bool
+
+    def way(self, kind: str) -> Way:
+        """Of a kind of workload, by its resource: `daemonsets`."""
+        found: Way = getattr(self, f"workloads_{kind}")
+        return found
 
 
 def _name(text: str) -> str:
@@ -222,6 +271,20 @@ def _level(text: str) -> str:
     return text.upper()
 
 
+def _classes(kind: str, default: str) -> tuple[Setting, Setting]:
+    words = kind.replace("_", " ")
+    name = f"sync.from_host.{kind}"
+    return (
+        Setting(f"{name}.enabled", default, boolean, f"Whether the tenant sees the host's {words}.", "BOOL"),
+        Setting(f"{name}.selector", "", labels, f"Only {words} with these labels.", "K=V,…"),
+    )
+
+
+def _to_host(kind: str, default: str) -> Setting:
+    words = kind.replace("_", " ")
+    return Setting(f"sync.to_host.{kind}.enabled", default, boolean, f"Whether {words} reach the host.", "BOOL")
+
+
 SETTINGS: tuple[Setting, ...] = (
     Setting("name", "vapi", _name, "Name of the virtual cluster; ends the names of its objects on the host.", "NAME"),
     Setting("data_dir", "./vapi-data", lambda t: Path(t).expanduser(), "Keys, certificates, kubeconfig, store.", "DIR"),
@@ -238,16 +301,39 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("dns_forward", RESOLV_CONF, _resolvers, "Resolvers of names outside of the cluster.", "ADDR[:PORT],…"),
     Setting("cluster_domain", "cluster.local", _domain, "Domain of the tenant's Services.", "DOMAIN"),
     Setting("log_level", "info", _level, "debug, info, warning or error.", "LEVEL"),
+    Setting("controllers.external", "false", boolean, "A kube-controller-manager beside us does its work.", "BOOL"),
+    *(
+        Setting(
+            f"workloads.{kind}", "auto", one_of(Way), f"Who makes the pods of {kind}: host, virtual or auto.", "WAY"
+        )
+        for kind in sorted(set(WORKLOADS.values()))
+    ),
+    Setting("sync.nodes.mode", "auto", one_of(NodesMode), "Nodes: used, all, invented, virtual or auto.", "MODE"),
+    Setting("sync.nodes.selector", "", labels, "Only nodes with these labels are seen, and run pods.", "K=V,…"),
+    Setting("sync.nodes.tolerations", "", tolerations, "Of every pod, whatever the tenant writes.", "K=V:EFFECT,…"),
+    Setting("sync.from_host.labels", "", patterns, "Label keys that the host owns.", "PATTERN,…"),
+    Setting("sync.from_host.annotations", "", patterns, "Annotation keys that the host owns.", "PATTERN,…"),
+    *_classes("storage_classes", "true"),
+    *_classes("ingress_classes", "true"),
+    *_classes("runtime_classes", "true"),
+    *_classes("priority_classes", "false"),
+    _to_host("priority_classes", "false"),
+    _to_host("ingresses", "true"),
+    _to_host("network_policies", "true"),
+    _to_host("pod_disruption_budgets", "true"),
+    _to_host("persistent_volume_claims", "true"),
 )
+_IN_GROUPS = MappingProxyType({"dnsImage": "dns.image", "dnsListen": "dns.listen", "dnsForward": "dns.forward"})
+"""Key in the file → how it may be written there, too."""
 
 
 def load(flags: Mapping[str, str | None], file: Path | None, environment: Mapping[str, str] | None = None) -> Config:
-    """Raises ConfigError naming the flag, variable or key at fault."""
+    """`flags` by Setting.attribute. Raises ConfigError naming the flag, variable or key at fault."""
     variables = os.environ if environment is None else environment
     if file is None and variables.get("VAPI_CONFIG"):
         file = Path(variables["VAPI_CONFIG"])
     keys = _read_file(file) if file is not None else {}
-    values = {s.name: _value(s, flags, variables, keys, file) for s in SETTINGS}
+    values = {s.attribute: _value(s, flags, variables, keys, file) for s in SETTINGS}
     return Config(**values)
 
 
@@ -255,15 +341,15 @@ def _value(
     setting: Setting,
     flags: Mapping[str, str | None],
     variables: Mapping[str, str],
-    keys: Mapping[str, Any],
+    keys: Mapping[str, str],
     file: Path | None,
 ) -> Any:
     text, source = setting.default, f"the default of {setting.flag}"
     if keys.get(setting.key) is not None:
-        text, source = str(keys[setting.key]), f"{setting.key} in {file}"
+        text, source = keys[setting.key], f"{setting.key} in {file}"
     if variables.get(setting.variable):
         text, source = variables[setting.variable], setting.variable
-    flag = flags.get(setting.name)
+    flag = flags.get(setting.attribute)
     if flag is not None:
         text, source = flag, setting.flag
     try:
@@ -272,7 +358,8 @@ def _value(
         raise ConfigError(f"{source}: {text!r}: {error}") from None
 
 
-def _read_file(file: Path) -> Mapping[str, Any]:
+def _read_file(file: Path) -> Mapping[str, str]:
+    """Key → text."""
     try:
         content = yaml.safe_load(file.read_text())
     except OSError as error:
@@ -284,10 +371,49 @@ def _read_file(file: Path) -> Mapping[str, Any]:
     if not isinstance(content, dict):
         raise ConfigError(f"--config: {file}: must be a map of settings")
     known = {s.key for s in SETTINGS}
-    unknown = sorted(str(k) for k in content if k not in known)
+    keys: dict[str, str] = {}
+    unknown = []
+    for written, value in _leaves(content, known):
+        key = written if written in known else _respelled(written)
+        if written == "dns.embedded" and isinstance(value, bool):
+            key, value = "dns", "embedded" if value else None
+        if key not in known:
+            unknown.append(written)
+        elif value is not None:
+            if key in keys:
+                raise ConfigError(f"--config: {file}: {written}: {key} is set twice")
+            keys[key] = _as_text(value)
     if unknown:
-        raise ConfigError(f"--config: {file}: unknown setting {', '.join(unknown)}; known: {', '.join(sorted(known))}")
-    return content
+        raise ConfigError(
+            f"--config: {file}: unknown setting {', '.join(sorted(unknown))}; known: {', '.join(sorted(known))}"
+        )
+    return keys
+
+
+def _leaves(content: Mapping[Any, Any], known: Set[str], above: str = "") -> Iterator[tuple[str, Any]]:
+    """(key, value) of all settings, maps above them opened; a key may be written with dots, too."""
+    for key, value in content.items():
+        path = f"{above}{key}"
+        if isinstance(value, dict) and (path not in known or path == "dns"):
+            yield from _leaves(value, known, f"{path}.")
+        elif value is not None or path in known:
+            yield path, value
+
+
+def _respelled(key: str) -> str:
+    """The key as SETTINGS has it, for those that may be written otherwise; else as it is."""
+    group, _, kind = key.rpartition(".")
+    if group == "workloads":
+        return f"workloads.{WORKLOADS.get(kind.lower(), kind)}"
+    return next((known for known, other in _IN_GROUPS.items() if other == key), key)
+
+
+def _as_text(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, dict | list):
+        return encoding.dumps(value).decode()
+    return str(value)
 
 
 def in_cluster_namespace() -> str:

@@ -7,6 +7,10 @@ from pathlib import Path
 import pytest
 
 from vapi.config import SETTINGS, Address, Config, ConfigError, HostChoice, kubectl_command, load, parse_address
+from vapi.config_values import WORKLOADS, Way
+
+CLASSES = ("storage", "ingress", "runtime", "priority")
+SENT = ("priority_classes", "ingresses", "network_policies", "pod_disruption_budgets", "persistent_volume_claims")
 
 
 def loaded(file: Path | None = None, environment: dict[str, str] | None = None, **flags: str) -> Config:
@@ -74,11 +78,22 @@ def test_every_setting_can_be_given_as_flag_variable_and_key(tmp_path: Path) -> 
         "dns_forward": "192.0.2.53, [2001:db8::53]:5353",
         "cluster_domain": "team-a.example",
         "log_level": "debug",
+        "controllers_external": "true",
+        **{f"workloads_{kind}": "virtual" for kind in set(WORKLOADS.values())},
+        "workloads_daemonsets": "host",
+        "sync_nodes_mode": "all",
+        "sync_nodes_selector": "pool=a,zone=b",
+        "sync_nodes_tolerations": "dedicated=team-a:NoSchedule",
+        "sync_from_host_labels": "topology.*",
+        "sync_from_host_annotations": "example.com/*,example.org/*",
+        **{f"sync_from_host_{kind}_classes_enabled": "false" for kind in CLASSES},
+        **{f"sync_from_host_{kind}_classes_selector": "tenants=yes" for kind in CLASSES},
+        **{f"sync_to_host_{kind}_enabled": "false" for kind in SENT},
     }
-    assert values.keys() == {setting.name for setting in SETTINGS}
+    assert values.keys() == {setting.attribute for setting in SETTINGS}
     by_flags = load(values, None, {})
-    by_variables = load({}, None, {setting.variable: values[setting.name] for setting in SETTINGS})
-    lines = [f"{setting.key}: '{values[setting.name]}'" for setting in SETTINGS]
+    by_variables = load({}, None, {setting.variable: values[setting.attribute] for setting in SETTINGS})
+    lines = [f"{setting.key}: '{values[setting.attribute]}'" for setting in SETTINGS]
     by_file = load({}, yaml_file(tmp_path, "\n".join(lines)), {})
     assert by_flags == by_variables == by_file
     assert by_flags.host == HostChoice("kubeconfig", kubeconfig)
@@ -118,12 +133,22 @@ def test_every_setting_can_be_given_as_flag_variable_and_key(tmp_path: Path) -> 
         ("dns_forward", ",".join(["192.0.2.53"] * 16), "no more than 15"),
         ("cluster_domain", "no_domain", "RFC 1123 subdomain"),
         ("log_level", "loud", "debug, info, warning or error"),
+        ("controllers_external", "yes", "true or false"),
+        ("workloads_daemonsets", "real", "auto, host or virtual"),
+        ("sync_nodes_mode", "some", "auto, used, all, invented or virtual"),
+        ("sync_nodes_selector", "pool", "must be KEY=VALUE"),
+        ("sync_nodes_selector", "no key=a", "name part"),
+        ("sync_nodes_selector", '{"pool": 1}', "must be a text"),
+        ("sync_nodes_tolerations", "a=b:Never", "NoSchedule, PreferNoSchedule, NoExecute"),
+        ("sync_nodes_tolerations", '[{"operator": "Equal"}]', "must be Exists when key is empty"),
+        ("sync_nodes_tolerations", '[{"keys": "a"}]', "a toleration has"),
+        ("sync_from_host_labels", "[1]", "a list of texts"),
     ],
 )
 def test_what_does_not_fit_is_refused_by_the_name_of_its_setting(
     name: str, value: str, reason: str, tmp_path: Path
 ) -> None:
-    setting = next(each for each in SETTINGS if each.name == name)
+    setting = next(each for each in SETTINGS if each.attribute == name)
     with pytest.raises(ConfigError, match=f"^{setting.flag}: "):
         load({name: value}, None, {})
     by_variable = refusal(environment={setting.variable: value})
@@ -175,3 +200,49 @@ def test_kubectl_is_that_of_the_path_or_the_one_beside_python(tmp_path: Path, mo
 )
 def test_an_address_is_a_host_and_a_port(text: str, host: str, port: int) -> None:
     assert parse_address(text) == Address(host, port)
+
+
+def test_the_file_has_groups_with_maps_and_lists(tmp_path: Path) -> None:
+    text = """
+sync:
+  nodes:
+    selector: {vcluster: vc-0001}
+    tolerations:
+    - {key: dedicated, value: vc-0001, effect: NoSchedule}
+    - gpu:NoExecute
+  fromHost:
+    ingressClasses: {selector: {matchLabels: {value: one}}}
+    labels: [topology.example.com/*]
+controllers: {external: true}
+workloads: {DaemonSet: virtual, jobs: host}
+"""
+    config = loaded(yaml_file(tmp_path, text))
+    assert config.sync_nodes_selector == {"vcluster": "vc-0001"}
+    assert config.sync_nodes_tolerations == (
+        {"key": "dedicated", "value": "vc-0001", "effect": "NoSchedule"},
+        {"key": "gpu", "operator": "Exists", "effect": "NoExecute"},
+    )
+    assert config.sync_from_host_ingress_classes_selector == {"value": "one"}
+    assert config.sync_from_host_labels == ("topology.example.com/*",)
+    assert config.controllers_external
+    assert (config.way("daemonsets"), config.way("jobs")) == (Way.VIRTUAL, Way.HOST)
+
+
+def test_dns_may_be_one_word_or_a_group(tmp_path: Path) -> None:
+    assert loaded(yaml_file(tmp_path, "dns: embedded")).dns == "embedded"
+    grouped = loaded(yaml_file(tmp_path, "dns: {embedded: true, listen: '127.0.0.1:1053'}"))
+    assert (grouped.dns, grouped.dns_listen) == ("embedded", Address("127.0.0.1", 1053))
+    assert loaded(yaml_file(tmp_path, "dns: {embedded: false}")).dns == "auto"
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("sync: {nodes: {selectors: {a: b}}}", "unknown setting sync.nodes.selectors"),
+        ("workloads: {pods: host}", "unknown setting workloads.pods"),
+        ("workloads: {jobs: host, Job: virtual}", "workloads.jobs is set twice"),
+        ("dnsImage: a\ndns: {image: b}", "dnsImage is set twice"),
+    ],
+)
+def test_a_key_that_is_unknown_or_comes_twice_is_refused_by_name(text: str, reason: str, tmp_path: Path) -> None:
+    assert reason in refusal(yaml_file(tmp_path, text))
