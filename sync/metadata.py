@@ -39,6 +39,12 @@ ANNOTATIONS_TEXT = "vapi.dev/annotations"
 TOKEN_EXPIRES = "vapi.dev/token-expires"
 ALLOCATED_AT = "vapi.dev/allocated-at"
 
+MAPPED = "vapi.dev/mapped"
+"""Label of a Service (and its Endpoints) of `service_mapping`: which way it crosses."""
+MAPPED_FROM = "vapi.dev/mapped-from"
+"""Annotation of such: namespace/name of its source."""
+FROM_HOST, TO_HOST = "from-host", "to-host"
+
 HOST_UID = "vapi.dev/host-uid"
 """The mark, on virtual objects: `<virtual uid>/<host uid>`."""
 

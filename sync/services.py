@@ -64,6 +64,8 @@ class HostAllocator:
 
     async def allocate(self, caller: Caller, obj: Obj, old: Obj | None) -> Release:
         metadata, spec = obj["metadata"], obj["spec"]
+        if self._context is not None and services.is_mapped(obj, self._context()):
+            return _nothing_to_release  # it has the numbers of the host's Service for which it stands
         if old is not None:
             keep_numbers(spec, old["spec"])
         if (metadata["namespace"], metadata["name"]) == services.OWN or not _needs_numbers(spec, old):

@@ -16,6 +16,7 @@ from sync.events import Events
 from sync.nodes import Nodes
 from sync.own_service import OwnService, ensure_own_service
 from sync.ownership import Twin
+from sync.service_mapping import Mapped, ServiceMapping
 from sync.services import HostAllocator
 from sync.state import EventSink
 from sync.syncer import Syncer
@@ -73,6 +74,8 @@ class Settings:
     service_account: str = "default"
     dns: bool = False
     cluster_domain: str = "cluster.local"
+    mapped_in: tuple[Mapped, ...] = ()
+    mapped_out: tuple[Mapped, ...] = ()
 
 
 class Tenancy:
@@ -99,6 +102,7 @@ class Tenancy:
             host_namespace=settings.host_namespace,
             service_account=settings.service_account,
             cluster_domain=settings.cluster_domain,
+            mapped=frozenset((m.target_namespace, m.target) for m in settings.mapped_in),
         )
         self.syncer = Syncer(
             virtual=virtual,
@@ -127,6 +131,16 @@ class Tenancy:
             host=host,
             host_namespace=settings.host_namespace,
             informers=lambda: self.syncer.informers,
+        )
+        self._mapping = ServiceMapping(
+            virtual=virtual,
+            host=host,
+            limiter=self.syncer.limiter,
+            context=lambda: self.syncer.context,
+            from_host=settings.mapped_in,
+            to_host=settings.mapped_out,
+            events=events,
+            clock=clock,
         )
         self.tunnels = Tunnels(virtual=virtual, host=host, context=lambda: self.syncer.context)
 
@@ -172,3 +186,4 @@ class Tenancy:
             group.create_task(self._tokens.run(), name="tokens")
             group.create_task(self._nodes.run(), name="nodes")
             group.create_task(self._events.run(), name="events")
+            group.create_task(self._mapping.run(), name="service mapping")

@@ -31,6 +31,10 @@ class Untranslatable(Exception):
     """The object asks for what cannot be had on a shared host; the message is for the tenant."""
 
 
+class Withheld(Untranslatable):
+    """The operator's settings keep it from the host: a twin that it has is deleted; the message goes out as it is."""
+
+
 @dataclass(frozen=True, slots=True)
 class Ref:
     """A virtual object that another one names."""
@@ -48,6 +52,10 @@ class ServiceLink:
     ip: str
     ports: tuple[tuple[str, int, str], ...]
     """(name, port, protocol)."""
+
+
+def _no_class(_name: str) -> str:
+    return ""
 
 
 def _no_labels(_namespace: str) -> Mapping[str, str]:
@@ -72,6 +80,10 @@ def _no_uid(_namespace: str, _name: str) -> str:
 
 def _referenced(_ref: Ref) -> bool:
     return True
+
+
+def _node_name(virtual: Obj) -> str:
+    return str(virtual["spec"].get("nodeName") or "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,11 +112,38 @@ class Context:
     """A tenant Service (shared), or None."""
     host_pod_uid: Callable[[str, str], str] = _no_uid
     """(tenant namespace, tenant pod) → uid of its twin, or ""."""
+    mapped: Collection[tuple[str, str]] = ()
+    """(namespace, name) of the tenant's Services that stand for Services of the host, if they have its label."""
     referenced: Callable[[Ref], bool] = _referenced
     """Whether something on the host, or on its way there, refers to it."""
+    node_selector: Mapping[str, str] = field(default_factory=dict)
+    """Enforced on every pod, whatever the tenant writes, as are `tolerations`."""
+    tolerations: tuple[Obj, ...] = ()
+    virtual_nodes: bool = False
+    """Pods are placed in the tenant: they go out with their node, and without what led there."""
+    chosen_node: Callable[[Obj], str] = _node_name
+    """Where a tenant's Pod is, or is to be; "": nobody has placed it."""
+
+    withheld_ingress_class: Callable[[str], str] = _no_class
+    """Why Ingresses of this class do not go out; "" if they do."""
+    priority_class: Callable[[str], str] = _no_class
+    """The host's name of a PriorityClass; "" if the host has none for it: the pod goes out without."""
 
     def host_name(self, name: str, namespace: str) -> str:
         return names.host_name(name, namespace, self.cluster)
+
+    def twin_name(self, row: Translator, name: str, namespace: str) -> str:
+        """The same for any kind, cluster-scoped ones too."""
+        if row.cluster_scoped:
+            return names.host_cluster_name(name, self.host_namespace, self.cluster)
+        return names.host_name(name, namespace, self.cluster)
+
+    def twin_namespace(self, row: Translator) -> str:
+        return "" if row.cluster_scoped else self.host_namespace
+
+    def marker(self, row: Translator) -> str:
+        """The value of the label by which its twins are ours."""
+        return names.cluster_marker(self.host_namespace, self.cluster) if row.cluster_scoped else self.cluster
 
     def own_labels(self, namespace: str) -> dict[str, str]:
         """The two labels of everything of `namespace`."""
@@ -137,6 +176,21 @@ class Context:
                 md.owner_reference(anchor=anchor, anchor_uid=self.anchor_uid, controller=controller)
             ]
         return twin
+
+    def host_cluster_metadata(self, virtual: Obj, gvk: GVK) -> Obj:
+        """The same of a cluster-scoped kind: nothing namespaced can own its twin."""
+        metadata = virtual["metadata"]
+        labels = md.tenant_labels(virtual, self.from_host)
+        labels[md.MANAGED_BY] = names.cluster_marker(self.host_namespace, self.cluster)
+        annotations = md.tenant_annotations(virtual, self.from_host)
+        annotations[md.OBJECT_NAME] = metadata["name"]
+        annotations[md.OBJECT_UID] = metadata.get("uid", "")
+        annotations[md.OBJECT_KIND] = md.kind_text(gvk)
+        return {
+            "name": names.host_cluster_name(metadata["name"], self.host_namespace, self.cluster),
+            "labels": labels,
+            "annotations": annotations,
+        }
 
 
 class WhenLost(StrEnum):
@@ -211,6 +265,9 @@ class Translator:
     priority: int = 3
     """Of its writes: 0 deletes and tokens, 1 Services and references, 2 pods, 3 the rest."""
     direction: Direction = Direction.TO_HOST
+    cluster_scoped: bool = False
+    exact: tuple[str, ...] = ()
+    """Fields of the host object in which nobody else may add anything: what is there beyond the desired is removed."""
 
     @property
     def kind_text(self) -> str:

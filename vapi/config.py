@@ -22,7 +22,18 @@ from typing import Any
 import yaml
 
 from vapi import encoding, names
-from vapi.config_values import WORKLOADS, NodesMode, Way, boolean, labels, one_of, patterns, tolerations
+from vapi.config_values import (
+    WORKLOADS,
+    NodesMode,
+    Way,
+    boolean,
+    labels,
+    one_of,
+    patterns,
+    services_in,
+    services_out,
+    tolerations,
+)
 from vapi.gvk import Obj
 
 MAX_NAME = 32
@@ -130,6 +141,10 @@ class Config:
     sync_from_host_labels: tuple[str, ...]
     sync_from_host_annotations: tuple[str, ...]
     """Patterns of keys that the host owns: they travel to the tenant, its own of that name do not leave."""
+    service_mapping_from_host: tuple[tuple[str, str], ...]
+    """(`namespace/name` of a host's Service, `namespace/name` that it has in the tenant)."""
+    service_mapping_to_host: tuple[tuple[str, str], ...]
+    """(`namespace/name` of a tenant's Service, name that it has in the host namespace)."""
     sync_from_host_storage_classes_enabled: bool
     sync_from_host_storage_classes_selector: Mapping[str, str]
     sync_from_host_ingress_classes_enabled: bool
@@ -313,6 +328,8 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("sync.nodes.tolerations", "", tolerations, "Of every pod, whatever the tenant writes.", "K=V:EFFECT,…"),
     Setting("sync.from_host.labels", "", patterns, "Label keys that the host owns.", "PATTERN,…"),
     Setting("sync.from_host.annotations", "", patterns, "Annotation keys that the host owns.", "PATTERN,…"),
+    Setting("service_mapping.from_host", "", services_in, "Host's Services in the tenant.", "NS/NAME=NS/NAME,…"),
+    Setting("service_mapping.to_host", "", services_out, "Tenant's Services by a name on the host.", "NS/NAME=NAME,…"),
     *_classes("storage_classes", "true"),
     *_classes("ingress_classes", "true"),
     *_classes("runtime_classes", "true"),

@@ -83,6 +83,42 @@ def _pairs(text: str) -> dict[str, Any]:
     return pairs
 
 
+def services_in(text: str) -> tuple[tuple[str, str], ...]:
+    """(host's, tenant's) `namespace/name`: `a/b=c/d,…`, a map, or a list of `{from: …, to: …}`."""
+    return _mapping(text, _place)
+
+
+def services_out(text: str) -> tuple[tuple[str, str], ...]:
+    """(tenant's `namespace/name`, name in the host namespace), written as of `services_in`."""
+    return _mapping(text, _service_name)
+
+
+def _mapping(text: str, target: Callable[[str], str]) -> tuple[tuple[str, str], ...]:
+    if text.lstrip().startswith("["):
+        pairs = []
+        for each in _list(text):
+            if not isinstance(each, dict) or set(each) != {"from", "to"}:
+                raise ValueError(f"{each}: must have from and to")
+            pairs.append((each["from"], each["to"]))
+    else:
+        pairs = list((_json(text) if text.lstrip().startswith("{") else _pairs(text)).items())
+    for source, to in pairs:
+        if problem := _place(str(source)) or target(str(to)):
+            raise ValueError(f"{source}={to}: {problem}")
+    if len({to for _, to in pairs}) < len(pairs):
+        raise ValueError("a target can stand for one Service only")
+    return tuple(pairs)
+
+
+def _place(text: str) -> str:
+    namespace, slash, name = text.partition("/")
+    return (names.dns_label(namespace) or _service_name(name)) if slash else f"{text} must be NAMESPACE/NAME"
+
+
+def _service_name(text: str) -> str:
+    return names.dns1035_label(text)
+
+
 def patterns(text: str) -> tuple[str, ...]:
     """Shell patterns of label or annotation keys: `a,b` or a list."""
     found = _list(text) if text.lstrip().startswith("[") else text.split(",")

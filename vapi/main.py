@@ -29,6 +29,7 @@ from storage import compactor
 from storage.errors import KeyExists, StorageError
 from storage.factory import open_store
 from storage.store import Store
+from sync import service_mapping
 from sync.anchor import AnchorMismatch
 from sync.cluster import ClusterError
 from sync.own_service import OwnService
@@ -46,6 +47,7 @@ from vapi.auth.authenticator import Anonymous
 from vapi.auth.rbac import Rbac
 from vapi.clock import SystemClock
 from vapi.config import Address, Config, ConfigError, in_cluster_namespace, kubectl_command
+from vapi.control import controllers
 from vapi.control.controllers import ControllerManager
 from vapi.control.controllers import Settings as ControllerSettings
 from vapi.control.service_ip import ServiceAllocator
@@ -198,7 +200,10 @@ async def virtual_cluster(config: Config) -> AsyncIterator[RunningCluster]:
         api.write_kubeconfig(kubeconfig, server=_server_url(config, api.port), name=config.name)
         group = await stack.enter_async_context(_Background())
         manager = ControllerManager(
-            plane.client("controllers"), ControllerSettings(root_ca=pki.ca_certificate.decode()), clock=clock
+            plane.client("controllers"),
+            ControllerSettings(root_ca=pki.ca_certificate.decode()),
+            clock=clock,
+            only=controllers.chosen(external=config.controllers_external),
         )
         if dns.mode is DnsMode.EMBEDDED:
             await stack.enter_async_context(_embedded_dns(plane, dns, dns_choice.listen(config)))
@@ -292,6 +297,8 @@ def _tenancy(
             service_account=f"{config.name}-workload",
             dns=dns.mode is not DnsMode.NONE,
             cluster_domain=dns.domain,
+            mapped_in=service_mapping.from_host(config.service_mapping_from_host),
+            mapped_out=service_mapping.to_host(config.service_mapping_to_host),
         ),
         store_id=identity,
         events=manager.events.record,

@@ -54,7 +54,9 @@ def selectorless(service_name: str, namespace: str, context: Context) -> bool:
     if (namespace, service_name) == services.OWN:
         return False
     service = context.service(namespace, service_name)
-    return service is not None and not (service.get("spec") or {}).get("selector")
+    if service is None or services.is_mapped(service, context):
+        return False
+    return not (service.get("spec") or {}).get("selector")
 
 
 def wanted(virtual: Obj, context: Context) -> bool:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from sync import metadata as md
 from sync.translator import SERVICES, Context, Translator
 from vapi.gvk import GVK, Obj
 
@@ -27,9 +28,16 @@ def to_host(virtual: Obj, context: Context) -> Obj:
     }
 
 
-def wanted(virtual: Obj, _context: Context) -> bool:
+def wanted(virtual: Obj, context: Context) -> bool:
     metadata = virtual["metadata"]
-    return (metadata["namespace"], metadata["name"]) != OWN
+    return (metadata["namespace"], metadata["name"]) != OWN and not is_mapped(virtual, context)
+
+
+def is_mapped(virtual: Obj, context: Context) -> bool:
+    """Whether it stands for a Service of the host (`service_mapping`): its numbers are that one's."""
+    metadata = virtual["metadata"]
+    ours = (metadata.get("labels") or {}).get(md.MAPPED) == md.FROM_HOST
+    return ours and (metadata["namespace"], metadata["name"]) in context.mapped
 
 
 def status(virtual: Obj, host: Obj) -> Obj:

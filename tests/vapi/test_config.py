@@ -85,6 +85,8 @@ def test_every_setting_can_be_given_as_flag_variable_and_key(tmp_path: Path) -> 
         "sync_nodes_selector": "pool=a,zone=b",
         "sync_nodes_tolerations": "dedicated=team-a:NoSchedule",
         "sync_from_host_labels": "topology.*",
+        "service_mapping_from_host": "host-ns/db=default/db",
+        "service_mapping_to_host": "default/web=web",
         "sync_from_host_annotations": "example.com/*,example.org/*",
         **{f"sync_from_host_{kind}_classes_enabled": "false" for kind in CLASSES},
         **{f"sync_from_host_{kind}_classes_selector": "tenants=yes" for kind in CLASSES},
@@ -143,6 +145,10 @@ def test_every_setting_can_be_given_as_flag_variable_and_key(tmp_path: Path) -> 
         ("sync_nodes_tolerations", '[{"operator": "Equal"}]', "must be Exists when key is empty"),
         ("sync_nodes_tolerations", '[{"keys": "a"}]', "a toleration has"),
         ("sync_from_host_labels", "[1]", "a list of texts"),
+        ("service_mapping_from_host", "db=default/db", "must be NAMESPACE/NAME"),
+        ("service_mapping_from_host", "a/b=c/d,e/f=c/d", "one Service only"),
+        ("service_mapping_from_host", '[{"from": "a/b"}]', "must have from and to"),
+        ("service_mapping_to_host", "default/web=other/web", "DNS-1035 label"),
     ],
 )
 def test_what_does_not_fit_is_refused_by_the_name_of_its_setting(
@@ -213,6 +219,9 @@ sync:
   fromHost:
     ingressClasses: {selector: {matchLabels: {value: one}}}
     labels: [topology.example.com/*]
+serviceMapping:
+  fromHost: [{from: data/db, to: default/db}]
+  toHost: {default/web: web}
 controllers: {external: true}
 workloads: {DaemonSet: virtual, jobs: host}
 """
@@ -224,6 +233,8 @@ workloads: {DaemonSet: virtual, jobs: host}
     )
     assert config.sync_from_host_ingress_classes_selector == {"value": "one"}
     assert config.sync_from_host_labels == ("topology.example.com/*",)
+    assert config.service_mapping_from_host == (("data/db", "default/db"),)
+    assert config.service_mapping_to_host == (("default/web", "web"),)
     assert config.controllers_external
     assert (config.way("daemonsets"), config.way("jobs")) == (Way.VIRTUAL, Way.HOST)
 
