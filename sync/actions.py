@@ -107,7 +107,7 @@ async def _delete(engine: Engine, work: Work, twin: Twin, *, grace_s: int | None
     try:
         await engine.host.delete(
             work.row.resource,
-            engine.context.host_namespace,
+            engine.context.twin_namespace(work.row),
             twin.name,
             uid=twin.uid,
             grace_period_s=grace_s,

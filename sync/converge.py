@@ -14,7 +14,7 @@ from sync import metadata as md
 from sync.cluster import ClusterError, PatchType, Unreachable
 from sync.ownership import HostState, Twin, classify, is_unmarked_twin
 from sync.state import SYNC_ERROR, SYNC_WARNING, Engine, Key, Work, with_desired_hash
-from sync.translator import Write
+from sync.translator import Translator, Write
 from sync.translators.plain import contains
 from vapi.control.workqueue import Permanent, Retry
 from vapi.gvk import Obj
@@ -77,7 +77,7 @@ def _missing_references(engine: Engine, work: Work) -> list[Key]:
         informer = engine.informers.get(ref.resource)
         if entry is None or informer is None:
             continue
-        twin = informer.get(engine.context.host_name(ref.name, ref.namespace))
+        twin = informer.get(engine.context.twin_name(informer.row, ref.name, ref.namespace))
         if twin is None or twin.deleting or twin.object_uid != entry.uid:
             missing.append(engine.key(ref))
     return missing
@@ -115,15 +115,18 @@ async def restore_marker(engine: Engine, work: Work, twin: Twin) -> bool:
         twin,
         work.identity,
         virtual_uid=work.virtual_uid,
-        marked_uid=work.marked_uid,
+        # nothing owns what is cluster-scoped: there the uid of the virtual object in its annotations is the proof
+        marked_uid=twin.uid if work.row.cluster_scoped else work.marked_uid,
         anchor_uid=engine.context.anchor_uid,
     ):
         return False
     labels = engine.context.own_labels(work.identity.namespace)
+    if work.row.cluster_scoped:
+        labels = {md.MANAGED_BY: engine.context.marker(work.row)}
     await engine.limiter.take(work.row.priority)
     answer = await engine.host.patch(
         work.row.resource,
-        engine.context.host_namespace,
+        engine.context.twin_namespace(work.row),
         twin.name,
         {"metadata": {"uid": twin.uid, "labels": labels}},
         content_type=PatchType.MERGE,
@@ -158,7 +161,7 @@ async def _apply(engine: Engine, work: Work, desired: Obj) -> None:
     if engine.tables.settled.get(work.key) == (digest, twin.revision):
         return
     live = twin.obj() if twin.value is not None else None
-    if twin.desired == digest and live is not None and contains(live, body):
+    if twin.desired == digest and live is not None and contains(live, body) and not beyond(work.row, live, body):
         engine.tables.settled[work.key] = (digest, twin.revision)
         if not work.row.keeps_body:
             engine.informers[work.row.resource].drop_body(twin)
@@ -181,19 +184,55 @@ async def _apply(engine: Engine, work: Work, desired: Obj) -> None:
         await _replace(engine, work, twin)
         return
     work.twin = engine.informers[work.row.resource].answered(answer)
+    surplus = beyond(work.row, answer, body)
+    if surplus:
+        await engine.limiter.take(work.row.priority)
+        answer = await engine.host.patch(
+            work.row.resource,
+            engine.context.twin_namespace(work.row),
+            twin.name,
+            {"metadata": {"uid": twin.uid}, **surplus},
+            content_type=PatchType.MERGE,
+        )
+        work.twin = engine.informers[work.row.resource].answered(answer)
     _settle(engine, work, work.twin, answer, body, digest)
     log.debug("host object applied", extra={"resource": work.row.resource.resource, "key": work.key[1:]})
 
 
+def beyond(row: Translator, live: Obj, desired: Obj) -> Obj:
+    """A merge patch that takes out of `live` what the fields `row.exact` have more than `desired`; {} for nothing.
+
+    An apply leaves what others have added under keys of their own.
+    """
+    patch = {}
+    for field in row.exact:
+        surplus = _surplus(live.get(field), desired.get(field))
+        if surplus is not _NONE:
+            patch[field] = surplus
+    return patch
+
+
+_NONE = object()
+
+
+def _surplus(live: object, desired: object) -> object:
+    """What a merge patch must say so that `live` has no more than `desired`; _NONE: nothing."""
+    if isinstance(live, dict) and isinstance(desired, dict):
+        found = {k: (_surplus(v, desired[k]) if k in desired else None) for k, v in live.items()}
+        found = {k: v for k, v in found.items() if v is not _NONE}
+        return found or _NONE
+    return desired if isinstance(live, list) and live != desired else _NONE
+
+
 async def _live(engine: Engine, work: Work) -> Obj:
     await engine.limiter.take(work.row.priority)
-    return await engine.host.get(work.row.resource, engine.context.host_namespace, work.identity.host_name)
+    return await engine.host.get(work.row.resource, engine.context.twin_namespace(work.row), work.identity.host_name)
 
 
 async def _replace(engine: Engine, work: Work, twin: Twin) -> None:
     """An immutable field differs: delete; the plan makes it again when it is gone."""
     await engine.limiter.take(0)
-    await engine.host.delete(work.row.resource, engine.context.host_namespace, twin.name, uid=twin.uid)
+    await engine.host.delete(work.row.resource, engine.context.twin_namespace(work.row), twin.name, uid=twin.uid)
     raise Retry(1)
 
 
@@ -228,7 +267,7 @@ async def _become_applier(engine: Engine, work: Work, twin: Twin) -> None:
     await engine.limiter.take(work.row.priority)
     await engine.host.patch(
         work.row.resource,
-        engine.context.host_namespace,
+        engine.context.twin_namespace(work.row),
         work.identity.host_name,
         operations,
         content_type=PatchType.JSON,
@@ -252,7 +291,7 @@ async def _write(engine: Engine, work: Work, write: Write) -> Obj | None:
     try:
         answer = await engine.host.patch(
             work.row.resource,
-            engine.context.host_namespace,
+            engine.context.twin_namespace(work.row),
             work.identity.host_name,
             write.patch,
             content_type=PatchType.STRATEGIC,

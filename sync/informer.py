@@ -49,7 +49,9 @@ class HostInformer:
         """It is, or the host has refused it."""
         self._cluster = cluster
         self._name = virtual_cluster
-        self._namespace = host_namespace
+        self._host_namespace = host_namespace
+        self._namespace = "" if row.cluster_scoped else host_namespace
+        self._marker = names.cluster_marker(host_namespace, virtual_cluster) if row.cluster_scoped else virtual_cluster
         self._on_twin = on_twin
         self._on_synced = on_synced
         self._refused = False
@@ -80,7 +82,7 @@ class HostInformer:
         events = self._cluster.watch(
             self.row.resource,
             self._namespace,
-            label_selector=f"{md.MANAGED_BY}={self._name}",
+            label_selector=f"{md.MANAGED_BY}={self._marker}",
             metadata_only=not self.row.keeps_body,
         )
         async for event in events:
@@ -136,9 +138,15 @@ class HostInformer:
         """Those who carry a label of ours without being one are kept, but concern nobody."""
         for twin in (new, old):
             if twin is not None and twin.kind == self.row.kind_text:
-                if names.host_name(twin.object_name, twin.object_namespace, self._name) == twin.name:
+                if self._host_name(twin) == twin.name:
                     self._on_twin(self.row, twin.object_namespace, twin.object_name, old, new)
                 return
+
+    def _host_name(self, twin: Twin) -> str:
+        """That its annotations call for."""
+        if self.row.cluster_scoped:
+            return names.host_cluster_name(twin.object_name, self._host_namespace, self._name)
+        return names.host_name(twin.object_name, twin.object_namespace, self._name)
 
     def answered(self, obj: Obj) -> Twin:
         """The answer of a write of ours, or of a GET: known now, unless the watch is ahead of it. Tells nobody."""
@@ -147,7 +155,7 @@ class HostInformer:
         newer = twin.revision > self._revision or (
             old is not None and old.uid == twin.uid and twin.revision > old.revision
         )
-        if newer and twin.managed_by == self._name:
+        if newer and twin.managed_by == self._marker:
             self._twins[twin.name] = twin
         return twin
 

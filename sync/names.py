@@ -40,6 +40,12 @@ def host_cluster_name(name: str, host_namespace: str, cluster: str) -> str:
     return joined if len(joined) <= MAX_LENGTH else _cut(joined, joined)
 
 
+def cluster_marker(host_namespace: str, cluster: str) -> str:
+    """The value of the marker label of cluster-scoped objects: NAME alone may stand in two namespaces."""
+    joined = f"{host_namespace}-x-{cluster}"
+    return joined if len(joined) <= MAX_LENGTH else _cut(joined, joined)
+
+
 def derived_name(name: str, namespace: str, cluster: str, purpose: str) -> str:
     """The host name of something we make for a tenant's object (`purpose`: "token").
 

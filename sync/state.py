@@ -179,7 +179,7 @@ class Engine:
         informer = self.informers[work.row.resource]
         await self.limiter.take(work.row.priority)
         try:
-            obj = await self.host.get(work.row.resource, self.context.host_namespace, work.identity.host_name)
+            obj = await self.host.get(work.row.resource, self.context.twin_namespace(work.row), work.identity.host_name)
         except ClusterError as error:
             if error.code != 404:
                 raise

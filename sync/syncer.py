@@ -23,8 +23,8 @@ from sync.informer import HostInformer
 from sync.limiter import Limiter
 from sync.ownership import HostState, Identity, Twin, classify
 from sync.plan import NEEDS_PROOF, Action, plan, virtual_state
-from sync.references import References
-from sync.state import SYNC_ERROR, Engine, EventSink, Key, Work
+from sync.references import RELEASE_AFTER_S, References
+from sync.state import SYNC_ERROR, SYNC_WARNING, Engine, EventSink, Key, Work
 from sync.translator import (
     CONFIGMAPS,
     ENDPOINTS,
@@ -37,6 +37,7 @@ from sync.translator import (
     Ref,
     Translator,
     Untranslatable,
+    Withheld,
 )
 from sync.translators.endpointslices import SERVICE_NAME
 from sync.translators.table import TRANSLATORS
@@ -56,6 +57,8 @@ MAX_DELAY_S = 30.0
 UNREACHABLE_AGAIN_S = 0.5
 """The limiter holds the requests back for longer, and all together."""
 PERMANENT_AGAIN_S = 300.0
+WITHHELD_AGAIN_S = 10.0
+"""Until the twin of what must not be on the host is gone."""
 REFUSED_AGAIN_S = 30.0
 """After a 403: a quota or a right may be given."""
 ANCHOR_RETRY_S = 2.0
@@ -158,7 +161,7 @@ class Syncer:
     def twin(self, ref: Ref) -> Twin | None:
         """The host object of a virtual one, as the watch has it, whoever owns it."""
         informer = self._engine.informers.get(ref.resource)
-        return informer.get(self._engine.context.host_name(ref.name, ref.namespace)) if informer else None
+        return informer.get(self._engine.context.twin_name(informer.row, ref.name, ref.namespace)) if informer else None
 
     def twins(self, row: Translator) -> Iterable[Twin]:
         return self._engine.informers[row.resource].twins()
@@ -350,6 +353,8 @@ class Syncer:
             return
         except Permanent:
             self.queue.add_after(key, PERMANENT_AGAIN_S, self._priority(key))
+        except Withheld as refused:
+            await self._withhold(work, refused)
         except Untranslatable as refused:
             self._tell(work, f"not synced: {refused}")
             self.queue.add_after(key, PERMANENT_AGAIN_S, self._priority(key))
@@ -363,6 +368,21 @@ class Syncer:
         self.queue.forget(key)
         for waiter in self._engine.tables.arrived(key):
             self.touch(waiter)
+
+    async def _withhold(self, work: Work | None, why: Withheld) -> None:
+        """Say so, and take away a twin from the time before."""
+        if work is None:
+            return
+        self._engine.tell(work, SYNC_WARNING, str(why))
+        for ref in self._engine.references.drop(work.key):
+            self._touch_after(self._engine.key(ref), RELEASE_AFTER_S + 0.1)
+        ours = classify(work.twin, work.identity, virtual_uid=work.virtual_uid, marked_uid=work.marked_uid)
+        self.queue.add_after(work.key, PERMANENT_AGAIN_S, self._priority(work.key))
+        if ours is HostState.OURS:
+            try:
+                await ACTIONS[Action.DELETE_HOST](self._engine, work)
+            except (Retry, ClusterError):
+                self.queue.add_after(work.key, WITHHELD_AGAIN_S, self._priority(work.key))
 
     def _check_anchor(self) -> None:
         """Raises AnchorMismatch once the watch has told that it is gone."""
@@ -385,13 +405,13 @@ class Syncer:
         if not engine.informers[resource].synced.is_set():
             raise Retry(REFUSED_AGAIN_S)  # the host refuses the kind; once it does not, all keys are looked at
         entry = engine.virtual.cached(resource, namespace, name)
-        host_name = names.host_name(name, namespace, engine.context.cluster)
+        host_name = engine.context.twin_name(row, name, namespace)
         twin = engine.informers[resource].get(host_name)
         revisions = (entry.revision if entry else 0, twin.revision if twin else 0)
         if engine.tables.clean.get(key) == revisions:
             return None
         virtual = entry.obj() if entry is not None else None
-        identity = Identity(engine.context.cluster, row.kind_text, namespace, name, host_name)
+        identity = Identity(engine.context.marker(row), row.kind_text, namespace, name, host_name)
         wanted = virtual is not None and row.wanted(virtual, engine.context)
         marked = md.marked_host_uid(virtual) if virtual is not None and row.marks else ""
         return Work(key, row, identity, entry, virtual, twin, wanted, marked)
