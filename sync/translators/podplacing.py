@@ -1,4 +1,4 @@
-"""Where a pod may run: affinity, spreading and a fixed node, as the host must be asked for them.
+"""Where a pod may run: affinity, spreading, a fixed node and what is enforced, as the host must be asked for them.
 
 On the host all tenant namespaces are one: a selector gets the label of the
 virtual cluster and of the namespaces it means, and a namespaceSelector becomes
@@ -90,11 +90,45 @@ def spread(constraints: Sequence[Obj], context: Context, namespace: str) -> list
 
 
 def on_node(affinity: Obj, node_name: str) -> Obj:
-    """The affinity with one node required: in each of the terms, since any one of them would do."""
-    requirement = {"key": "metadata.name", "operator": "In", "values": [node_name]}
+    """The affinity with one node required."""
+    return _required(affinity, "matchFields", {"key": "metadata.name", "operator": "In", "values": [node_name]})
+
+
+def _required(affinity: Obj, kind: str, requirement: Obj) -> Obj:
+    """With one more requirement in each of the terms, since any one of them would do.
+
+    A term without parts matches no node, and must not begin to match one.
+    """
     node_affinity: dict[str, Any] = dict(affinity.get("nodeAffinity") or {})
-    terms = (node_affinity.get(_REQUIRED) or {}).get("nodeSelectorTerms") or [{}]
+    given = node_affinity.get(_REQUIRED)
+    terms = [{}] if given is None else given.get("nodeSelectorTerms") or ()
     node_affinity[_REQUIRED] = {
-        "nodeSelectorTerms": [{**t, "matchFields": [*(t.get("matchFields") or ()), requirement]} for t in terms]
+        "nodeSelectorTerms": [
+            {**t, kind: [*(t.get(kind) or ()), requirement]} if given is None or _has_parts(t) else t for t in terms
+        ]
     }
     return {**affinity, "nodeAffinity": node_affinity}
+
+
+def _has_parts(term: Obj) -> bool:
+    return bool(term.get("matchExpressions") or term.get("matchFields"))
+
+
+def enforce(spec: Obj, context: Context) -> Obj:
+    """A pod's spec, or a template's, with the node selector and the tolerations of the whole virtual cluster.
+
+    Where the tenant's nodeSelector asks for another value of an enforced key, both are required: no node has both,
+    and the pod waits, as in a cluster without such nodes, instead of going where it was not to go.
+    """
+    enforced: dict[str, Any] = dict(spec)
+    if context.node_selector:
+        asked: Mapping[str, str] = spec.get("nodeSelector") or {}
+        enforced["nodeSelector"] = {**asked, **context.node_selector}
+        for key, value in asked.items():
+            if context.node_selector.get(key, value) != value:
+                requirement = {"key": key, "operator": "In", "values": [value]}
+                enforced["affinity"] = _required(enforced.get("affinity") or {}, "matchExpressions", requirement)
+    if context.tolerations:
+        own: Sequence[Obj] = spec.get("tolerations") or ()
+        enforced["tolerations"] = [*own, *(t for t in context.tolerations if t not in own)]
+    return enforced

@@ -31,6 +31,9 @@ _DROPPED = frozenset(
     }
 )
 
+_PLACED_BY = frozenset({"affinity", "nodeSelector", "schedulerName", "topologySpreadConstraints"})
+"""By which the tenant's scheduler chose the node."""
+
 _API_HOSTNAMES = ("kubernetes.default.svc.{}", "kubernetes", "kubernetes.default", "kubernetes.default.svc")
 
 MAX_HOSTNAME = 63
@@ -75,7 +78,7 @@ def _spec(virtual: Obj, context: Context, namespace: str) -> Obj:
             spec[containers] = [podenv.container_env(c, variables) for c in spec[containers]]
     if spec.get("volumes"):
         spec["volumes"] = [_volume(v, virtual, context) for v in spec["volumes"]]
-    _place(spec, source, context, namespace)
+    spec = _place(spec, source, context, namespace, context.chosen_node(virtual))
     _name_on_the_network(spec, virtual, context)
     return spec
 
@@ -111,17 +114,22 @@ def _source(source: Obj, secret: str, volume: str, position: int) -> Obj:
     return source
 
 
-def _place(spec: dict[str, Any], source: Obj, context: Context, namespace: str) -> None:
+def _place(spec: dict[str, Any], source: Obj, context: Context, namespace: str, node: str) -> dict[str, Any]:
+    """The spec with where it may run. `node`: chosen by the tenant, or ""."""
     affinity: dict[str, Any] = dict(source.get("affinity") or {})
+    if context.virtual_nodes:  # what led to the node is dropped: it may be of labels that the host does not know
+        affinity = {}
+        spec = {k: v for k, v in spec.items() if k not in _PLACED_BY}
     for kind in ("podAffinity", "podAntiAffinity"):
         if affinity.get(kind):
             affinity[kind] = podplacing.pod_affinity(affinity[kind], context, namespace)
-    if source.get("nodeName"):
-        affinity = podplacing.on_node(affinity, source["nodeName"])
+    if node:
+        affinity = podplacing.on_node(affinity, node)
     if affinity:
         spec["affinity"] = affinity
-    if source.get("topologySpreadConstraints"):
-        spec["topologySpreadConstraints"] = podplacing.spread(source["topologySpreadConstraints"], context, namespace)
+    if spec.get("topologySpreadConstraints"):
+        spec["topologySpreadConstraints"] = podplacing.spread(spec["topologySpreadConstraints"], context, namespace)
+    return dict(podplacing.enforce(spec, context))
 
 
 def _name_on_the_network(spec: dict[str, Any], virtual: Obj, context: Context) -> None:
@@ -183,6 +191,8 @@ def _add_metadata(desired: Obj, virtual: Obj, context: Context) -> None:
     labels |= namespace_labels
     annotations[md.SERVICE_ACCOUNT] = virtual["spec"].get("serviceAccountName") or "default"
     annotations[md.GENERATION] = str(metadata.get("generation", 1))
+    if context.virtual_nodes:
+        annotations[md.NODE] = context.chosen_node(virtual)
     used = _downward_paths(virtual["spec"])
     if "metadata.labels" in used:
         annotations[md.LABELS_TEXT] = md.downward_text(metadata.get("labels") or {}, podenv.quoted)
@@ -216,6 +226,11 @@ def references(virtual: Obj) -> Iterable[Ref]:
     return {Ref(gvr, namespace, name) for gvr, name in podnames.named(virtual["spec"]) if gvr in _SYNCED}
 
 
+def wanted(virtual: Obj, context: Context) -> bool:
+    """With virtual nodes: once the tenant's scheduler has placed it."""
+    return not context.virtual_nodes or bool(context.chosen_node(virtual))
+
+
 def creation(desired: Obj) -> Obj:
     """Without ephemeral containers and readiness gates' conditions, which can only be added to a pod that is."""
     spec = {k: v for k, v in desired["spec"].items() if k != "ephemeralContainers"}
@@ -227,6 +242,7 @@ TRANSLATOR = Translator(
     gvk=GVK_POD,
     to_host=to_host,
     references=references,
+    wanted=wanted,
     creation=creation,
     status=podstatus.status,
     update=podupdate.update,
