@@ -62,16 +62,30 @@ def serve(file: Path | None, **flags: str | None) -> None:
 @cli.command()
 @_settings(("data_dir",))
 @click.option("--raw", is_flag=True, help="Print the file itself, not its path.")
-def kubeconfig(file: Path | None, raw: bool, **flags: str | None) -> None:
+@click.option("--user", metavar="NAME", help="Write and print one for this user, as system:kube-controller-manager.")
+@click.option("--group", "groups", metavar="NAME", multiple=True, help="A group of --user.")
+def kubeconfig(file: Path | None, raw: bool, user: str | None, groups: tuple[str, ...], **flags: str | None) -> None:
     """Print the path of the admin kubeconfig that `serve` wrote."""
     try:
         path = configuration.load(flags, file).data_dir / "kubeconfig"
         text = path.read_text()
+        if user:
+            path, text = _kubeconfig_of(path.parent, user, groups)
     except ConfigError as error:
         _fail(str(error))
-    except OSError:
-        _fail(f"there is no {path}: has `vapi serve` run with this --data-dir?")
+    except OSError as error:
+        _fail(f"there is no {error.filename or path}: has `vapi serve` run with this --data-dir?")
     click.echo(text if raw else str(path.resolve()), nl=not raw)
+
+
+def _kubeconfig_of(directory: Path, user: str, groups: tuple[str, ...]) -> tuple[Path, str]:
+    """Its path and text. Raises OSError."""
+    from vapi.auth import kubeconfig as files  # on demand, as all that needs cryptography
+    from vapi.clock import SystemClock
+
+    name, config = files.for_user(directory, user, groups, clock=SystemClock())
+    files.write(directory / name, config)
+    return directory / name, config.decode()
 
 
 @cli.command()

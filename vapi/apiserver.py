@@ -124,7 +124,7 @@ async def open_api(
     client = plane.client("kube-apiserver")
     await bootstrap.ensure_bootstrap(client, clock)
     await bootstrap.ensure_tracking(client, clock)
-    await bootstrap.ensure_authentication_config(client, pki.ca_certificate)
+    await bootstrap.ensure_authentication_config(client, pki.ca_certificate, pki.front_proxy_ca)
     pki.ensure_serving(names)
     tls = pki.server_context()
     reviews = review_table(rbac=rbac, authorizer=rbac, authenticator=authenticator, tokens=tokens, clock=clock)

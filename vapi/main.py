@@ -50,6 +50,7 @@ from vapi.config import Address, Config, ConfigError, in_cluster_namespace, kube
 from vapi.control import controllers
 from vapi.control.controllers import ControllerManager
 from vapi.control.controllers import Settings as ControllerSettings
+from vapi.control.node_leases import NodeLeases
 from vapi.control.service_ip import ServiceAllocator
 from vapi.dns import choice as dns_choice
 from vapi.dns.installer import DnsInstaller
@@ -207,6 +208,8 @@ async def virtual_cluster(config: Config) -> AsyncIterator[RunningCluster]:
         )
         if dns.mode is DnsMode.EMBEDDED:
             await stack.enter_async_context(_embedded_dns(plane, dns, dns_choice.listen(config)))
+        if config.controllers_external and host is not None:
+            manager.controllers.append(NodeLeases(manager.context))
         manager.controllers.append(DnsInstaller(manager.context, dns, lambda: numbers is None or numbers.attached))
         group.start(manager.run(), "controllers")
         group.start(compactor.run(store, told=plane.feed.compact), "compactor")

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import base64
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import yaml
+from cryptography import x509
 
 from vapi.__main__ import main
+from vapi.auth import certificates, kubeconfig, pki
+from vapi.clock import SystemClock
 from vapi.config import SETTINGS
 from vapi.version import KUBERNETES_VERSION, VERSION
 
@@ -55,7 +60,7 @@ def test_the_help_of_serve_lists_every_setting_and_gives_examples(typed: Typed, 
     assert (result.code, result.err) == (0, "")
     for setting in SETTINGS:
         assert f"{setting.flag} {setting.metavar}" in result.out
-        assert setting.variable in " ".join(result.out.split())
+        assert setting.variable in "".join(result.out.split())  # wrapped anywhere
     assert "Examples:\n    vapi serve " in result.out
 
 
@@ -100,6 +105,30 @@ def test_kubeconfig_prints_the_path_for_a_shell_or_the_file_itself(typed: Typed,
     file.write_text("apiVersion: v1\n")
     assert typed("kubeconfig", "--data-dir", "data").out == f"{file}\n"
     assert typed("kubeconfig", "--data-dir", "data", "--raw").out == "apiVersion: v1\n"
+
+
+def test_kubeconfig_of_another_user_names_the_same_server_and_is_signed_by_our_ca(typed: Typed, tmp_path: Path) -> None:
+    directory = tmp_path / "data"
+    material = pki.load_or_create(directory / "pki", clock=SystemClock())
+    server = "https://127.0.0.1:6443"
+    (directory / "kubeconfig").write_bytes(kubeconfig.kubeconfig(server=server, ca=b"", name="team"))
+    words = ("kubeconfig", "--data-dir", "data", "--user", "system:kube-scheduler", "--group", "a", "--group", "b")
+    file = directory / "system-kube-scheduler.kubeconfig"
+    assert typed(*words).out == f"{file}\n"
+    assert file.stat().st_mode & 0o777 == 0o600
+    config = yaml.safe_load(file.read_text())
+    assert (config["clusters"][0]["cluster"]["server"], config["current-context"]) == (server, "team")
+    pem = base64.b64decode(config["users"][0]["user"]["client-certificate-data"])
+    assert certificates.signed_by(pem, material.ca.certificate)
+    subject = x509.load_pem_x509_certificate(pem).subject.rfc4514_string()
+    assert subject == "CN=system:kube-scheduler,O=b,O=a"
+
+
+def test_kubeconfig_of_another_user_needs_the_keys(typed: Typed, tmp_path: Path) -> None:
+    directory = tmp_path / "data"
+    directory.mkdir()
+    (directory / "kubeconfig").write_bytes(kubeconfig.kubeconfig(server="https://a", ca=b""))
+    assert "pki" in typed("kubeconfig", "--data-dir", "data", "--user", "u").err
 
 
 @pytest.mark.parametrize(

@@ -98,9 +98,20 @@ async def ensure_tracking(client: Client, clock: Clock) -> None:
     await _ensure_config_map(client, name, {"since": clock.now().strftime("%Y-%m-%d")}, update=False)
 
 
-async def ensure_authentication_config(client: Client, ca_certificate: bytes) -> None:
-    """ConfigMap kube-system/extension-apiserver-authentication: how aggregated servers check our clients."""
-    data = {"client-ca-file": ca_certificate.decode()}
+async def ensure_authentication_config(client: Client, ca_certificate: bytes, front_proxy_ca: bytes) -> None:
+    """ConfigMap kube-system/extension-apiserver-authentication: how aggregated servers check our clients, and us.
+
+    kube-controller-manager and kube-scheduler read it, too, and complain for ever of one without a front proxy.
+    Source: kube-apiserver clusterauthenticationtrust; the values are kubeadm's.
+    """
+    data = {
+        "client-ca-file": ca_certificate.decode(),
+        "requestheader-client-ca-file": front_proxy_ca.decode(),
+        "requestheader-allowed-names": '["front-proxy-client"]',
+        "requestheader-username-headers": '["X-Remote-User"]',
+        "requestheader-group-headers": '["X-Remote-Group"]',
+        "requestheader-extra-headers-prefix": '["X-Remote-Extra-"]',
+    }
     await _ensure_config_map(client, "extension-apiserver-authentication", data, update=True)
 
 

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import base64
+import errno
+import os
+import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import yaml
 
-from vapi.auth import files
+from vapi.auth import certificates, files, pki
 from vapi.auth.certificates import KeyPair
+from vapi.clock import Clock
 from vapi.gvk import Obj
 
 
@@ -35,6 +40,28 @@ def kubeconfig(
         "current-context": name,
     }
     return yaml.safe_dump(config, sort_keys=False).encode()
+
+
+def for_user(directory: Path, user: str, groups: Sequence[str], *, clock: Clock) -> tuple[str, bytes]:
+    """(name of a file, kubeconfig) for `user` in `groups`, signed with the keys of the data directory `directory`.
+
+    The server is the admin kubeconfig's. The certificate is good for a year; nothing renews it.
+    Raises OSError where `vapi serve` has not been.
+    """
+    admin = yaml.safe_load((directory / "kubeconfig").read_bytes())
+    material = pki.load(directory / "pki")
+    if material is None:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(directory / "pki"))
+    client = certificates.new_client(material.ca, user, groups, now=clock.now())
+    cluster = admin["clusters"][0]
+    config = kubeconfig(
+        server=cluster["cluster"]["server"],
+        ca=material.ca.certificate,
+        name=cluster["name"],
+        user=user,
+        client=client,
+    )
+    return re.sub(r"[^\w.-]+", "-", user) + ".kubeconfig", config
 
 
 def write(path: Path, config: bytes) -> None:

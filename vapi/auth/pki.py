@@ -8,12 +8,13 @@ directory is only its copy. Leaves are each replica's own and renewed from it.
 
 from __future__ import annotations
 
+import contextlib
 import ssl
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from storage.errors import KeyExists, KeyNotFound
+from storage.errors import KeyExists, KeyNotFound, RevisionConflict
 from storage.store import Store
 from vapi import encoding
 from vapi.auth import certificates, files
@@ -23,29 +24,43 @@ from vapi.clock import Clock
 STORE_KEY = "/vapi/pki/v1"
 """Outside `/registry/`, so that no request can reach it."""
 
+FRONT_PROXY_CA = "front-proxy-ca"
+"""Its common name, as kubeadm's."""
 ADMIN_USER = "kubernetes-admin"
 ADMIN_GROUP = "system:masters"
 
 
 @dataclass(frozen=True, slots=True)
 class KeyMaterial:
-    """The CA, and the service account keys as PEM: the first signs, all verify."""
+    """The CA, and the service account keys as PEM: the first signs, all verify.
+
+    `front_proxy`: the CA of those whose word for a user's name aggregated servers take (X-Remote-User); never the
+    same as `ca`, whose certificates tenants may get by a CertificateSigningRequest. None: of an older vapi.
+    """
 
     ca: KeyPair
     token_keys: tuple[bytes, ...]
+    front_proxy: KeyPair | None = None
 
 
 def generate(name: str, clock: Clock) -> KeyMaterial:
     """New keys for the cluster `name`."""
     ca = certificates.new_ca(f"vapi-{name}-ca" if name else "vapi-ca", now=clock.now())
-    return KeyMaterial(ca, (certificates.key_pem(certificates.new_key()),))
+    return _completed(KeyMaterial(ca, (certificates.key_pem(certificates.new_key()),)), clock)
+
+
+def _completed(material: KeyMaterial, clock: Clock) -> KeyMaterial:
+    """With what an older vapi did not make."""
+    if material.front_proxy is not None:
+        return material
+    return replace(material, front_proxy=certificates.new_ca(FRONT_PROXY_CA, now=clock.now()))
 
 
 def load_or_create(directory: Path, *, name: str = "", clock: Clock) -> KeyMaterial:
     """What lies in `directory`, else new material, written there. Raises ValueError for files that are no keys."""
     found = load(directory)
-    if found is None:
-        found = generate(name, clock)
+    if found is None or found.front_proxy is None:
+        found = generate(name, clock) if found is None else _completed(found, clock)
         save(directory, found)
     return found
 
@@ -56,19 +71,27 @@ async def load_or_create_in_store(store: Store, directory: Path, *, name: str = 
     Material in the directory is what a first replica proposes, so that a
     cluster moved from a local store to etcd keeps its CA.
     """
-    try:
-        value = (await store.get(STORE_KEY)).value
-    except KeyNotFound:
-        proposed = load(directory) or generate(name, clock)
-        try:
-            await store.create(STORE_KEY, encode(proposed))
-            value = encode(proposed)
-        except KeyExists:
-            value = (await store.get(STORE_KEY)).value
-    material = decode(value)
+    with contextlib.suppress(KeyExists):
+        if not await _is_there(store):
+            proposed = load(directory) or generate(name, clock)
+            await store.create(STORE_KEY, encode(_completed(proposed, clock)))
+    found = await store.get(STORE_KEY)
+    material = decode(found.value)
+    if material.front_proxy is None:
+        with contextlib.suppress(RevisionConflict):  # another replica was first
+            await store.update(STORE_KEY, encode(_completed(material, clock)), expected=found.revision)
+        material = decode((await store.get(STORE_KEY)).value)
     if load(directory) != material:
         save(directory, material)
     return material
+
+
+async def _is_there(store: Store) -> bool:
+    try:
+        await store.get(STORE_KEY)
+    except KeyNotFound:
+        return False
+    return True
 
 
 def load(directory: Path) -> KeyMaterial | None:
@@ -79,7 +102,17 @@ def load(directory: Path) -> KeyMaterial | None:
     ca_certificate, ca_key, token_key = (path.read_bytes() for path in paths)
     certificates.load_key(ca_key)
     older = sorted(directory.glob("sa-*.key"))
-    return KeyMaterial(KeyPair(ca_certificate, ca_key), (token_key, *(path.read_bytes() for path in older)))
+    token_keys = (token_key, *(path.read_bytes() for path in older))
+    return KeyMaterial(KeyPair(ca_certificate, ca_key), token_keys, _load_pair(directory, "front-proxy-ca"))
+
+
+def _load_pair(directory: Path, name: str) -> KeyPair | None:
+    """None if a file is missing, or where a crash between the two left a pair that does not match."""
+    certificate, key = directory / f"{name}.crt", directory / f"{name}.key"
+    if not (certificate.exists() and key.exists()):
+        return None
+    pair = KeyPair(certificate.read_bytes(), key.read_bytes())
+    return pair if certificates.matches(pair) else None
 
 
 def save(directory: Path, material: KeyMaterial) -> None:
@@ -88,24 +121,32 @@ def save(directory: Path, material: KeyMaterial) -> None:
     files.write_atomic(directory / "sa.key", first, mode=files.PRIVATE)
     for number, key in enumerate(older):
         files.write_atomic(directory / f"sa-{number}.key", key, mode=files.PRIVATE)
+    if material.front_proxy is not None:
+        files.write_atomic(directory / "front-proxy-ca.key", material.front_proxy.key, mode=files.PRIVATE)
+        files.write_atomic(directory / "front-proxy-ca.crt", material.front_proxy.certificate, mode=files.PUBLIC)
     files.write_atomic(directory / "ca.key", material.ca.key, mode=files.PRIVATE)
     files.write_atomic(directory / "ca.crt", material.ca.certificate, mode=files.PUBLIC)
 
 
 def encode(material: KeyMaterial) -> bytes:
-    return encoding.dumps(
-        {
-            "ca.crt": material.ca.certificate.decode(),
-            "ca.key": material.ca.key.decode(),
-            "sa.keys": [key.decode() for key in material.token_keys],
-        }
-    )
+    fields = {
+        "ca.crt": material.ca.certificate.decode(),
+        "ca.key": material.ca.key.decode(),
+        "sa.keys": [key.decode() for key in material.token_keys],
+    }
+    if material.front_proxy is not None:
+        fields["front-proxy-ca.crt"] = material.front_proxy.certificate.decode()
+        fields["front-proxy-ca.key"] = material.front_proxy.key.decode()
+    return encoding.dumps(fields)
 
 
 def decode(value: bytes) -> KeyMaterial:
     fields = encoding.loads(value)
     ca = KeyPair(fields["ca.crt"].encode(), fields["ca.key"].encode())
-    return KeyMaterial(ca, tuple(key.encode() for key in fields["sa.keys"]))
+    front_proxy = None
+    if "front-proxy-ca.crt" in fields:
+        front_proxy = KeyPair(fields["front-proxy-ca.crt"].encode(), fields["front-proxy-ca.key"].encode())
+    return KeyMaterial(ca, tuple(key.encode() for key in fields["sa.keys"]), front_proxy)
 
 
 def serving_names(
@@ -141,6 +182,12 @@ class Pki:
     @property
     def ca_certificate(self) -> bytes:
         return self.material.ca.certificate
+
+    @property
+    def front_proxy_ca(self) -> bytes:
+        """PEM."""
+        assert self.material.front_proxy is not None  # of what `load_or_create` gives
+        return self.material.front_proxy.certificate
 
     @property
     def ca_path(self) -> Path:
@@ -197,14 +244,10 @@ class Pki:
         return not certificates.signed_by(leaf.certificate, self.ca_certificate)
 
     def _load(self, name: str) -> KeyPair | None:
-        certificate, key = self.directory / f"{name}.crt", self.directory / f"{name}.key"
-        if not (certificate.exists() and key.exists()):
-            return None
-        pair = KeyPair(certificate.read_bytes(), key.read_bytes())
-        return pair if certificates.matches(pair) else None
+        return _load_pair(self.directory, name)
 
     def _save(self, name: str, leaf: KeyPair) -> None:
-        """A crash between the two leaves a pair that does not match, which `_load` takes for none."""
+        """A crash between the two leaves a pair that `_load` takes for none."""
         self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         files.write_atomic(self.directory / f"{name}.key", leaf.key, mode=files.PRIVATE)
         files.write_atomic(self.directory / f"{name}.crt", leaf.certificate, mode=files.PUBLIC)

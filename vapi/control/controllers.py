@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -75,6 +75,20 @@ CONTROLLERS: Mapping[str, Factory] = {
     "expiry-controller": lambda context, _: ExpiryController(context),
 }
 """Name, as kube-controller-manager's --controllers knows it → how to make one."""
+
+OURS_ALONE = frozenset({"expiry-controller"})
+"""What no kube-controller-manager does: there the lease of an event in etcd ends it. `job-orphan-pods` and
+`stale-disruption-controller` are queues of the controllers they are named after there."""
+
+
+def chosen(*, external: bool, without: Collection[str] = ()) -> tuple[str, ...]:
+    """Names of `CONTROLLERS` that run here. `external`: somebody's kube-controller-manager runs the others.
+
+    `without`: whose work is done elsewhere in any case. Raises KeyError for an unknown name among them.
+    """
+    for name in without:
+        CONTROLLERS[name]
+    return tuple(n for n in CONTROLLERS if n not in without and (n in OURS_ALONE or not external))
 
 
 class ControllerManager:

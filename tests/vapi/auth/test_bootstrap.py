@@ -36,7 +36,7 @@ async def start(client: Client) -> None:
     clock = FakeClock()
     await bootstrap.ensure_bootstrap(client, clock)
     await bootstrap.ensure_tracking(client, clock)
-    await bootstrap.ensure_authentication_config(client, b"pem")
+    await bootstrap.ensure_authentication_config(client, b"pem", b"front")
     await bootstrap.ensure_kubernetes_service(
         client, clock, cluster_ip="10.96.0.1", cidr="10.96.0.0/16", address="10.0.0.1", port=6443
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import ssl
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -103,7 +104,8 @@ def test_private_keys_are_readable_by_their_owner_only(tmp_path: Path) -> None:
     keys = made(tmp_path, FakeClock())
     keys.ensure_admin()
     modes = {path.name: oct(path.stat().st_mode & 0o777) for path in tmp_path.glob("*.key")}
-    assert modes == {"ca.key": "0o600", "sa.key": "0o600", "apiserver.key": "0o600", "admin.key": "0o600"}
+    names = ("ca", "sa", "front-proxy-ca", "apiserver", "admin")
+    assert modes == {f"{name}.key": "0o600" for name in names}
 
 
 def test_a_restart_finds_the_same_keys(tmp_path: Path) -> None:
@@ -153,6 +155,27 @@ def test_the_swapped_certificate_serves_new_handshakes(tmp_path: Path) -> None:
     keys.ensure_serving(("new.example",))
     keys.reload(context)
     shake_hands(context, strict_client(keys, tmp_path), "new.example")
+
+
+def test_a_directory_of_before_there_was_a_front_proxy_keeps_its_ca_and_gets_one(tmp_path: Path) -> None:
+    clock = FakeClock()
+    older = replace(pki.generate("test", clock), front_proxy=None)
+    pki.save(tmp_path, older)
+    found = pki.load_or_create(tmp_path, clock=clock)
+    assert replace(found, front_proxy=None) == older
+    assert found.front_proxy is not None
+    assert pki.load_or_create(tmp_path, clock=clock) == found
+
+
+async def test_a_shared_store_of_before_there_was_a_front_proxy_gets_one_for_all(tmp_path: Path) -> None:
+    store, clock = MemoryStore(), FakeClock()
+    older = replace(pki.generate("test", clock), front_proxy=None)
+    await store.create(pki.STORE_KEY, pki.encode(older))
+    first = await pki.load_or_create_in_store(store, tmp_path / "a", clock=clock)
+    second = await pki.load_or_create_in_store(store, tmp_path / "b", clock=clock)
+    assert first == second == replace(older, front_proxy=first.front_proxy)
+    assert first.front_proxy is not None
+    await store.close()
 
 
 async def test_all_replicas_get_the_material_of_the_first(tmp_path: Path) -> None:
