@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from sync.state import COMPONENT, SYNC_WARNING, EventSink
 from sync.translator import SERVICES, Context
-from sync.translators.pods import uses_cluster_dns
+from sync.translators.podspec import uses_cluster_dns
 from sync.virtual import Record, VirtualCluster
 from vapi.clock import Clock
 from vapi.control.workqueue import Retry

@@ -159,6 +159,12 @@ def marked_host_uid(virtual: Obj) -> str:
     return host_uid if virtual_uid == metadata.get("uid") else ""
 
 
+def is_child(virtual: Obj) -> bool:
+    """Whether the tenant's object is the mirror of what a controller of the host made: it has the host's uid."""
+    uid = virtual["metadata"].get("uid")
+    return bool(uid) and marked_host_uid(virtual) == uid
+
+
 def downward_text(values: Mapping[str, str], quote: Callable[[str], str]) -> str:
     """A map as the kubelet writes it into a downward API file. Source: fieldpath.FormatMap."""
     return "\n".join(f"{key}={quote(values[key])}" for key in sorted(values))

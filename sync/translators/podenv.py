@@ -22,22 +22,27 @@ FIELD_PATHS: Mapping[str, str] = MappingProxyType(
 )
 """Fields that differ on the host → the annotation that holds the tenant's. All others are the same there."""
 
+TEMPLATE_FIELD_PATHS: Mapping[str, str] = MappingProxyType(
+    {path: annotation for path, annotation in FIELD_PATHS.items() if path != "metadata.uid"}
+)
+"""The same for templates of the host's controllers: what these make has the host's uid in the tenant, too."""
 
-def field_ref(reference: Obj) -> Obj:
+
+def field_ref(reference: Obj, paths: Mapping[str, str] = FIELD_PATHS) -> Obj:
     """An ObjectFieldSelector that reads the tenant's value."""
-    path = FIELD_PATHS.get(reference.get("fieldPath", ""))
+    path = paths.get(reference.get("fieldPath", ""))
     return reference if path is None else {**reference, "fieldPath": path}
 
 
-def downward_items(items: Iterable[Obj]) -> list[Obj]:
+def downward_items(items: Iterable[Obj], paths: Mapping[str, str] = FIELD_PATHS) -> list[Obj]:
     """The items of a downwardAPI volume or source."""
-    return [{**i, "fieldRef": field_ref(i["fieldRef"])} if i.get("fieldRef") else i for i in items]
+    return [{**i, "fieldRef": field_ref(i["fieldRef"], paths)} if i.get("fieldRef") else i for i in items]
 
 
-def container_env(container: Obj, variables: Mapping[str, str]) -> Obj:
+def container_env(container: Obj, variables: Mapping[str, str], paths: Mapping[str, str] = FIELD_PATHS) -> Obj:
     """A copy with `variables` before its own (so that `$(VAR)` finds them), without those that it sets itself."""
     own = [
-        {**e, "valueFrom": {**e["valueFrom"], "fieldRef": field_ref(e["valueFrom"]["fieldRef"])}}
+        {**e, "valueFrom": {**e["valueFrom"], "fieldRef": field_ref(e["valueFrom"]["fieldRef"], paths)}}
         if (e.get("valueFrom") or {}).get("fieldRef")
         else e
         for e in container.get("env") or ()
