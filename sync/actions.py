@@ -10,6 +10,7 @@ import datetime as dt
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from types import MappingProxyType
+from typing import NoReturn
 
 from sync import converge
 from sync.cluster import ClusterError
@@ -20,7 +21,8 @@ from sync.state import SYNC_WARNING, Engine, Work
 from sync.translator import SERVICES, WhenLost
 from sync.translators.podstatus import lost_status
 from vapi.clock import parse_rfc3339, rfc3339
-from vapi.control.workqueue import Retry
+from vapi.control.workqueue import Permanent, Retry
+from vapi.gvk import Obj
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +32,8 @@ STUCK_S = 600.0
 """Deleting for this long: an event names the side and what holds it."""
 RESERVED_S = 120.0
 """A Service made for a tenant's create that never came to be (design §6: 2 minutes)."""
+LOST = "ClaimLost"
+"""The reason that Kubernetes gives for it. Source: pkg/controller/volume/persistentvolume."""
 REPEAT_DELETE_S = 10.0
 """An accepted delete is sent again if the watch has told nothing for this long."""
 
@@ -68,7 +72,7 @@ def _release_references(engine: Engine, work: Work) -> None:
 async def wait(engine: Engine, work: Work) -> None:
     """The twin is deleting: of a pod, not for ever."""
     twin = work.there
-    if not work.row.forwards_deletion:
+    if not work.row.forwards_deletion or not work.row.marks:
         _tell_if_stuck(engine, work, twin)
         return
     left_s = OVERDUE_S - _seconds_since(engine, twin.deletion_timestamp)
@@ -130,6 +134,9 @@ async def lost(engine: Engine, work: Work) -> None:
         if deleting:
             _tell_if_stuck(engine, work, work.there)
             return
+        status = work.row.lost_status(work.obj)
+        if status is not None:
+            await _say_lost(engine, work, status)
         await converge.create(engine, work)
         return
     if deleting and classify_work(work) is HostState.OURS_DELETING:
@@ -138,6 +145,16 @@ async def lost(engine: Engine, work: Work) -> None:
             await _delete_virtual(engine, work, grace_s=work.there.grace_s)
             return
     await _end(engine, work)
+
+
+async def _say_lost(engine: Engine, work: Work, status: Obj) -> NoReturn:
+    """What cannot be made again says so in its status, and whoever waits for it goes on waiting."""
+    if work.obj.get("status") != status:
+        with engine.racing():
+            await engine.virtual.update(work.row.resource, {**work.obj, "status": status}, subresource="status")
+        engine.tell(work, LOST, "its copy on the host is gone; it is not made again, for it would be without the data")
+        log.warning("lost on the host", extra={"resource": work.row.resource.resource, "key": work.key[1:]})
+    raise Permanent("lost on the host")
 
 
 def classify_work(work: Work) -> HostState:

@@ -32,6 +32,7 @@ PARKED_RETRY_S = 30.0
 
 async def create(engine: Engine, work: Work) -> None:
     """References first, then what hooks make, then the POST."""
+    work.row.admit(work.obj, engine.context)
     missing = _missing_references(engine, work)
     if missing:
         _tell_if_waiting(engine, work, missing)
@@ -115,8 +116,8 @@ async def restore_marker(engine: Engine, work: Work, twin: Twin) -> bool:
         twin,
         work.identity,
         virtual_uid=work.virtual_uid,
-        # nothing owns what is cluster-scoped: there the uid of the virtual object in its annotations is the proof
-        marked_uid=twin.uid if work.row.cluster_scoped else work.marked_uid,
+        # nothing owns these: there the uid of the virtual object in its annotations is the proof
+        marked_uid=twin.uid if work.row.cluster_scoped or not work.row.anchored else work.marked_uid,
         anchor_uid=engine.context.anchor_uid,
     ):
         return False
@@ -328,6 +329,14 @@ def keys_from_host(virtual: Obj, live: Obj, patterns: md.KeyPatterns) -> Obj:
     return changes
 
 
+def _with_keys(changes: Obj, keys: Obj, uid: str) -> Obj:
+    """One merge patch of both."""
+    metadata: Obj = dict(changes.get("metadata") or {})
+    for kind, change in keys.items():
+        metadata[kind] = {**(metadata.get(kind) or {}), **change}
+    return {**changes, "metadata": {"uid": uid, **metadata}}
+
+
 # --- what comes back ----------------------------------------------------------------------------------
 
 
@@ -340,15 +349,16 @@ async def observe_status(engine: Engine, work: Work) -> None:
     virtual = work.obj
     if work.row.marks:
         virtual = await _bound(engine, work, virtual, live)
+    changes = work.row.brought_back(virtual, live)
     keys = keys_from_host(virtual, live, engine.context.from_host)
-    if keys:
+    if keys or changes:
         work.look_again = True
         with engine.racing():
             virtual = await engine.virtual.patch(
                 work.row.resource,
                 work.identity.namespace,
                 work.identity.name,
-                {"metadata": {"uid": virtual["metadata"]["uid"], **keys}},
+                _with_keys(changes, keys, virtual["metadata"]["uid"]),
                 content_type=PatchType.MERGE,
             )
     status = work.row.status(virtual, live)

@@ -33,6 +33,7 @@ class Identity:
     namespace: str
     name: str
     host_name: str
+    store_id: str = ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -59,6 +60,7 @@ class Twin:
     allocated_at: str
     owners: tuple[str, ...]
     finalizers: tuple[str, ...]
+    store_id: str
     value: bytes | None
 
     @property
@@ -95,6 +97,7 @@ def make_twin(obj: Obj) -> Twin:
         allocated_at=annotations.get(md.ALLOCATED_AT, ""),
         owners=tuple(r.get("uid", "") for r in metadata.get("ownerReferences") or ()),
         finalizers=tuple(metadata.get("finalizers") or ()),
+        store_id=annotations.get(md.STORE_ID, ""),
         value=None if partial else _body(obj),
     )
 
@@ -141,4 +144,5 @@ def _named(twin: Twin, identity: Identity) -> bool:
         and twin.kind == identity.kind
         and twin.object_name == identity.name
         and twin.object_namespace == identity.namespace
+        and (not twin.store_id or twin.store_id == identity.store_id)
     )

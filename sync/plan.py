@@ -78,12 +78,19 @@ def plan(virtual: VirtualState, host: HostState) -> Action:
     return PLAN[virtual][host]
 
 
-def virtual_state(virtual: Obj | None, *, wanted: bool, marks: bool, forwards_deletion: bool) -> VirtualState:
-    """`marks`: the kind is marked (its loss is not RECREATE); `forwards_deletion`: it is in the table's last row."""
+def virtual_state(
+    virtual: Obj | None, *, wanted: bool, marks: bool, forwards_deletion: bool, irreplaceable: bool = False
+) -> VirtualState:
+    """`marks`: the kind is marked (its loss is not RECREATE); `forwards_deletion`: it is in the table's last row.
+
+    `irreplaceable`: this object is not made again, what it was is its mark (a claim that has been bound).
+    """
     if virtual is None or not wanted:
         return VirtualState.ABSENT
     if forwards_deletion and "deletionTimestamp" in virtual["metadata"]:
         return VirtualState.DELETING
+    if irreplaceable:
+        return VirtualState.REALISED
     if not marks:
         return VirtualState.NEW
     if _has_ended(virtual):

@@ -54,6 +54,8 @@ class Tables:
     """uids of the Services that have been seen: the twin of one that has not may wait for its create."""
     suspect: set[Key] = field(default_factory=set)
     """The host said that it is not as the watch has it: the next look begins with a GET."""
+    refused: set[Key] = field(default_factory=set)
+    """What the last look could not send: a class that comes or goes may change that."""
     waiting: dict[Key, set[Key]] = field(default_factory=dict)
     """Reference → referrers that wait for it."""
     parked: dict[Key, set[Key]] = field(default_factory=dict)
@@ -65,6 +67,7 @@ class Tables:
         for table in (self.clean, self.settled, self.deleted, self.told, self.held, self.parked_at):
             table.pop(key, None)
         self.suspect.discard(key)
+        self.refused.discard(key)
         self.unpark(key)
 
     def park(self, key: Key, missing: Collection[Key]) -> None:

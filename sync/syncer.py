@@ -109,6 +109,7 @@ class Syncer:
             host=host,
             context=dataclasses.replace(
                 context,
+                store_id=store_id,
                 namespace_labels=self._views.namespace_labels,
                 namespaces=self._views.namespaces,
                 service=self._views.service,
@@ -174,6 +175,11 @@ class Syncer:
         """Look at a key soon, whatever is remembered of it."""
         self._engine.tables.clean.pop(key, None)
         self.queue.add(key, self._priority(key))
+
+    def reconsider(self) -> None:
+        """Look again at what could not be sent: the host's classes, or what the tenant may see of them, changed."""
+        for key in list(self._engine.tables.refused):
+            self.touch(key)
 
     # --- run ----------------------------------------------------------------------------------------------
 
@@ -351,13 +357,9 @@ class Syncer:
             else:
                 self.queue.add_after(key, retry.after_s, self._priority(key))
             return
-        except Permanent:
-            self.queue.add_after(key, PERMANENT_AGAIN_S, self._priority(key))
-        except Withheld as refused:
-            await self._withhold(work, refused)
-        except Untranslatable as refused:
-            self._tell(work, f"not synced: {refused}")
-            self.queue.add_after(key, PERMANENT_AGAIN_S, self._priority(key))
+        except (Permanent, Untranslatable) as ended:
+            await self._give_up(key, work, ended)
+            return
         except ClusterError as error:
             self._failed(key, work, error)
             return
@@ -366,8 +368,21 @@ class Syncer:
             self.queue.retry(key, self._priority(key))
             return
         self.queue.forget(key)
+        self._engine.tables.refused.discard(key)
         for waiter in self._engine.tables.arrived(key):
             self.touch(waiter)
+
+    async def _give_up(self, key: Key, work: Work | None, why: Permanent | Untranslatable) -> None:
+        """Until something changes. Who waits for it waits on: woken, he would wake it, and it him, for ever."""
+        self.queue.forget(key)
+        self.queue.add_after(key, PERMANENT_AGAIN_S, self._priority(key))
+        if isinstance(why, Permanent):
+            return
+        self._engine.tables.refused.add(key)
+        if isinstance(why, Withheld):
+            await self._withhold(work, why)
+        else:
+            self._tell(work, f"not synced: {why}")
 
     async def _withhold(self, work: Work | None, why: Withheld) -> None:
         """Say so, and take away a twin from the time before."""
@@ -377,7 +392,6 @@ class Syncer:
         for ref in self._engine.references.drop(work.key):
             self._touch_after(self._engine.key(ref), RELEASE_AFTER_S + 0.1)
         ours = classify(work.twin, work.identity, virtual_uid=work.virtual_uid, marked_uid=work.marked_uid)
-        self.queue.add_after(work.key, PERMANENT_AGAIN_S, self._priority(work.key))
         if ours is HostState.OURS:
             try:
                 await ACTIONS[Action.DELETE_HOST](self._engine, work)
@@ -411,7 +425,8 @@ class Syncer:
         if engine.tables.clean.get(key) == revisions:
             return None
         virtual = entry.obj() if entry is not None else None
-        identity = Identity(engine.context.marker(row), row.kind_text, namespace, name, host_name)
+        store_id = "" if row.anchored else engine.context.store_id
+        identity = Identity(engine.context.marker(row), row.kind_text, namespace, name, host_name, store_id)
         wanted = virtual is not None and row.wanted(virtual, engine.context)
         marked = md.marked_host_uid(virtual) if virtual is not None and row.marks else ""
         return Work(key, row, identity, entry, virtual, twin, wanted, marked)
@@ -437,7 +452,11 @@ class Syncer:
     def _plan(self, work: Work) -> Action:
         row = work.row
         state = virtual_state(
-            work.virtual, wanted=work.wanted, marks=row.marks, forwards_deletion=row.forwards_deletion
+            work.virtual,
+            wanted=work.wanted,
+            marks=row.marks,
+            forwards_deletion=row.forwards_deletion,
+            irreplaceable=work.virtual is not None and row.lost_status(work.virtual) is not None,
         )
         host = classify(work.twin, work.identity, virtual_uid=work.virtual_uid, marked_uid=work.marked_uid)
         return plan(state, host)

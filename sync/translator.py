@@ -24,6 +24,13 @@ SECRETS = GVR("", "v1", "secrets")
 NAMESPACES = GVR("", "v1", "namespaces")
 NODES = GVR("", "v1", "nodes")
 EVENTS = GVR("", "v1", "events")
+CLAIMS = GVR("", "v1", "persistentvolumeclaims")
+VOLUMES = GVR("", "v1", "persistentvolumes")
+STORAGECLASSES = GVR("storage.k8s.io", "v1", "storageclasses")
+ATTRIBUTESCLASSES = GVR("storage.k8s.io", "v1", "volumeattributesclasses")
+INGRESSCLASSES = GVR("networking.k8s.io", "v1", "ingressclasses")
+RUNTIMECLASSES = GVR("node.k8s.io", "v1", "runtimeclasses")
+PRIORITYCLASSES = GVR("scheduling.k8s.io", "v1", "priorityclasses")
 LEASES = GVR("coordination.k8s.io", "v1", "leases")
 
 
@@ -56,6 +63,18 @@ class ServiceLink:
 
 def _no_class(_name: str) -> str:
     return ""
+
+
+def _any_class(_resource: GVR, _name: str) -> str:
+    return ""
+
+
+def _no_default() -> str:
+    return ""
+
+
+def _is_mirror(_resource: GVR, _name: str) -> bool:
+    return False
 
 
 def _no_labels(_namespace: str) -> Mapping[str, str]:
@@ -124,6 +143,17 @@ class Context:
     chosen_node: Callable[[Obj], str] = _node_name
     """Where a tenant's Pod is, or is to be; "": nobody has placed it."""
 
+    store_id: str = ""
+    """Of the tenant's data: twins that outlive the anchor carry it, so that no other tenant of this name takes them."""
+    withheld_class: Callable[[GVR, str], str] = _any_class
+    """Why what names this class of the host does not go out (the rest of a sentence); "" if it does.
+
+    Raises Retry while it is not known yet what the host has.
+    """
+    default_storage_class: Callable[[], str] = _no_default
+    """Of the host, for claims that name none; "" if the tenant sees none."""
+    is_mirror: Callable[[GVR, str], bool] = _is_mirror
+    """Whether the tenant's cluster-scoped object of that name is a mirror of the host's."""
     withheld_ingress_class: Callable[[str], str] = _no_class
     """Why Ingresses of this class do not go out; "" if they do."""
     priority_class: Callable[[str], str] = _no_class
@@ -236,6 +266,18 @@ def never(_desired: Obj, _host: Obj) -> bool:
     return False
 
 
+def admitted(_virtual: Obj, _context: Context) -> None:
+    return None
+
+
+def replaceable(_virtual: Obj) -> Obj | None:
+    return None
+
+
+def nothing_more(_virtual: Obj, _host: Obj) -> Obj:
+    return {}
+
+
 @dataclass(frozen=True, slots=True)
 class Translator:
     """A row. Only `gvk`, `resource` and `to_host` are needed; the rest has the defaults of a plain object."""
@@ -247,10 +289,16 @@ class Translator:
     references: Callable[[Obj], Iterable[Ref]] = no_references
     """What must exist on the host first."""
     wanted: Callable[[Obj, Context], bool] = always
+    admit: Callable[[Obj, Context], None] = admitted
+    """Before it is made on the host: raises Untranslatable or Withheld. A twin that is there already stays."""
     creation: Callable[[Obj], Obj] = as_desired
     """The desired object as it can be created (some fields only exist later)."""
     status: Callable[[Obj, Obj], Obj | None] = no_status
     """(virtual, host) → the status that the virtual object should have; None: nothing comes back."""
+    brought_back: Callable[[Obj, Obj], Obj] = nothing_more
+    """(virtual, host) → a merge patch of what else the host owns in the virtual object; {} if all fits."""
+    lost_status: Callable[[Obj], Obj | None] = replaceable
+    """The status of a virtual object that can not be made again once its twin is gone; None: it is made again."""
     update: Callable[[Obj, Obj], Iterable[Write]] | None = None
     """(desired, host) → patches; None: the whole object, by server-side apply."""
     settle: Callable[[Obj, Obj], Write | None] = settled
@@ -266,6 +314,8 @@ class Translator:
     """Of its writes: 0 deletes and tokens, 1 Services and references, 2 pods, 3 the rest."""
     direction: Direction = Direction.TO_HOST
     cluster_scoped: bool = False
+    anchored: bool = True
+    """The anchor owns its twins; else they stay when the virtual cluster is removed, and carry `Context.store_id`."""
     exact: tuple[str, ...] = ()
     """Fields of the host object in which nobody else may add anything: what is there beyond the desired is removed."""
 
