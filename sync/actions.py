@@ -144,7 +144,7 @@ async def lost(engine: Engine, work: Work) -> None:
         if work.there.grace_s != 0:  # deleted by force there is no more to come: the same as gone
             await _delete_virtual(engine, work, grace_s=work.there.grace_s)
             return
-    await _end(engine, work)
+    await end(engine, work)
 
 
 async def _say_lost(engine: Engine, work: Work, status: Obj) -> NoReturn:
@@ -166,7 +166,7 @@ def _is_ended_by_us(work: Work) -> bool:
     return (work.obj.get("status") or {}).get("reason") == HOST_POD_GONE
 
 
-async def _end(engine: Engine, work: Work) -> None:
+async def end(engine: Engine, work: Work) -> None:
     """Phase Failed with DisruptionTarget first (Jobs wait for a terminal phase), then delete with grace 0."""
     virtual = work.obj
     status = virtual.get("status") or {}

@@ -8,8 +8,12 @@ from sync.ownership import Twin
 from vapi.gvk import Obj
 
 
+class TwinLost(Exception):
+    """The twin will never run, whatever the host says of it: the pod ends, as if the twin had gone."""
+
+
 class PodHooks(Protocol):
-    """Called by the engine while it has the pod's key. They may raise Retry, Permanent and ClusterError."""
+    """Called by the engine while it has the pod's key. They may raise Retry, Permanent, TwinLost and ClusterError."""
 
     async def before_create(self, virtual: Obj) -> None:
         """Its references are on the host and the pod is not: make its token Secret."""

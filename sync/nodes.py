@@ -1,7 +1,8 @@
-"""Nodes: the tenant sees those that its pods run on (or all), as mirrors of the host's.
+"""Nodes: the tenant sees those that its pods run on, or all that fit, as the mode says (`nodes_copy`).
 
-The host owns every field; a tenant's edit is put back. A mirror that no pod uses
-any more goes after a minute. Heartbeats alone are passed on every five minutes: they say nothing new.
+A Node that no pod uses any more goes after a minute where only used ones are shown. One that the host has no more,
+or that lost a label of the selector, goes at once; its pods follow as on any cluster (pod garbage collector, 40 s).
+Heartbeats alone are passed on every five minutes: they say nothing new.
 """
 
 from __future__ import annotations
@@ -11,14 +12,16 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
+from sync import nodes_copy
 from sync.cluster import Cluster, ClusterError, ClusterEventType
+from sync.hooks import TwinLost
+from sync.nodes_copy import NodeRules
 from sync.translator import NODES, PODS
 from sync.virtual import Record, VirtualCluster
 from vapi import encoding
 from vapi.clock import Clock
 from vapi.control.workqueue import Retry, WorkQueue
 from vapi.gvk import Obj
-from vapi.resources.strategies.mirrors import MIRROR
 
 log = logging.getLogger(__name__)
 
@@ -26,32 +29,65 @@ UNUSED_S = 60.0
 """How long a mirror stays after its last pod: the next pod of a rollout often comes to the same node."""
 HEARTBEAT_S = 300.0
 RELIST_S = 5.0
+GONE_S = 40.0
+"""A host pod on a node that is not there, or not ours, for this long is lost. As the pod garbage collector's."""
+ASK_AGAIN_S = 5.0
 
 
 class Nodes:
     """Part of the pod hooks (`before_bind`); `run` keeps the mirrors. Runs on the loop."""
 
-    def __init__(self, *, virtual: VirtualCluster, host: Cluster, clock: Clock, every_node: bool) -> None:
+    def __init__(self, *, virtual: VirtualCluster, host: Cluster, clock: Clock, rules: NodeRules) -> None:
         self._virtual = virtual
         self._host = host
         self._clock = clock
-        self._every_node = every_node
+        self._rules = rules
         self._seen: dict[str, bytes] = {}
-        """Host node → its latest body."""
+        """Host node → its latest body; only those of the selector."""
+        self._asked: set[str] = set()
+        """Of these, those that only a GET told of: a deletion may have been told before its answer came."""
+        self._missing: dict[str, float] = {}
+        """Node that a twin is on and nobody may see → since when."""
         self._beats: dict[str, float] = {}
         self._used: dict[str, int] = {}
+        self._kept_until: dict[str, float] = {}
+        """Node without pods → how long it stays."""
         self._queue: WorkQueue[str] = WorkQueue(clock=clock)
         self._off: list[Callable[[], None]] = []
         self._synced = asyncio.Event()
 
     async def before_bind(self, virtual: Obj, node_name: str) -> None:
-        """The tenant has the Node that its pod is about to be bound to. Raises ClusterError, Retry."""
-        if self._virtual.cached(NODES, "", node_name) is not None:
-            return
-        if node_name not in self._seen:
-            node = await self._host.get(NODES, "", node_name)
-            self._seen[node_name] = encoding.dumps(node)
-        await self._mirror(node_name)
+        """The tenant has the Node that its pod is about to be bound to. Raises ClusterError, Retry, TwinLost."""
+        if node_name not in self._seen and not await self._ask(node_name):
+            self._not_seen(node_name)
+        self._missing.pop(node_name, None)
+        self._keep(node_name)
+        if self._virtual.cached(NODES, "", node_name) is None:
+            await self._mirror(node_name)
+
+    async def _ask(self, name: str) -> bool:
+        """The host itself, as long as the watch has not told of this node."""
+        try:
+            node = await self._host.get(NODES, "", name)
+        except ClusterError as error:
+            if error.code != 404:
+                raise
+            node = None
+        if node is None or not self._rules.selects(node):
+            self._seen.pop(name, None)
+            self._asked.discard(name)
+            return False
+        self._seen[name] = encoding.dumps(node)
+        self._asked.add(name)
+        self._queue.add_after(name, ASK_AGAIN_S)
+        return True
+
+    def _not_seen(self, node_name: str) -> None:
+        """It may come (back): a kubelet that registers anew, a label. Raises Retry, in the end TwinLost."""
+        now = self._clock.monotonic()
+        if now - self._missing.setdefault(node_name, now) >= GONE_S:
+            raise TwinLost(f"its node {node_name} has gone")
+        raise Retry(ASK_AGAIN_S, "its node is not there")
 
     def tick(self) -> None:
         """Look at the clock, for who has moved it."""
@@ -90,31 +126,60 @@ class Nodes:
         left = self._used.get(node, 0) + by
         if left > 0:
             self._used[node] = left
+            if left == by:
+                self._queue.add(node)
         else:
             self._used.pop(node, None)
-            self._queue.add_after(node, UNUSED_S)
+            self._keep(node)
+
+    def _keep(self, node: str) -> None:
+        self._kept_until[node] = self._clock.monotonic() + UNUSED_S
+        self._queue.add_after(node, UNUSED_S)
+
+    def _wanted(self, node: str) -> bool:
+        if node not in self._seen:
+            return False
+        if self._rules.every or node in self._used or self._kept_until.get(node, 0.0) > self._clock.monotonic():
+            return True
+        self._kept_until.pop(node, None)
+        return False
 
     def _node_changed(self, entry: Record, _old: Record | None) -> None:
         self._queue.add(entry.name)
 
     async def _follow(self) -> None:
         while True:
+            listed: set[str] | None = set()
             try:
-                async for event in self._host.watch(NODES):
-                    if event.obj is None:
-                        self._synced.set()
-                        for entry in self._virtual.entries(NODES):
-                            self._queue.add(entry.name)
-                        continue
-                    name = event.obj["metadata"]["name"]
-                    if event.type is ClusterEventType.DELETED:
-                        self._seen.pop(name, None)
+                async for event in self._host.watch(NODES, label_selector=self._rules.label_selector):
+                    if event.type is ClusterEventType.REFUSED:
+                        log.warning("host refuses its nodes, they stay as they are", extra={"error": event.message})
+                    elif event.obj is None:
+                        self._listed(listed)
+                        listed = None
                     else:
-                        self._seen[name] = encoding.dumps(event.obj)
-                    self._queue.add(name)
+                        name = event.obj["metadata"]["name"]
+                        self._asked.discard(name)
+                        if event.type is ClusterEventType.DELETED:
+                            self._seen.pop(name, None)
+                        else:
+                            self._seen[name] = encoding.dumps(event.obj)
+                            if listed is not None:
+                                listed.add(name)
+                        self._queue.add(name)
             except ClusterError as error:
                 log.warning("host nodes cannot be watched, again later", extra={"error": error.message})
                 await asyncio.sleep(RELIST_S)
+
+    def _listed(self, names: set[str] | None) -> None:
+        """A list is complete, the first of a watch if `names` is given: what it did not hold is gone."""
+        if names is not None:
+            self._asked.clear()
+            for name in self._seen.keys() - names:
+                del self._seen[name]
+        self._synced.set()
+        for entry in self._virtual.entries(NODES):
+            self._queue.add(entry.name)
 
     async def _work(self) -> None:
         while True:
@@ -132,13 +197,13 @@ class Nodes:
             await asyncio.sleep(0)
 
     async def _reconcile(self, name: str) -> None:
+        if name in self._asked:
+            await self._ask(name)
         current = self._virtual.cached(NODES, "", name)
-        wanted = name in self._seen and (self._every_node or name in self._used)
-        if wanted:
+        if self._wanted(name):
             await self._mirror(name)
-        elif current is not None and MIRROR in current.labels and self._synced.is_set():
-            if name in self._used and name in self._seen:
-                return
+        elif current is not None and nodes_copy.is_ours(current.labels) and self._synced.is_set():
+            log.info("node leaves the tenant", extra={"node": name, "on_host": name in self._seen})
             await self._virtual.delete(NODES, "", name, uid=current.uid)
 
     async def _mirror(self, name: str) -> None:
@@ -146,7 +211,7 @@ class Nodes:
         entry = self._virtual.cached(NODES, "", name)
         if entry is None:
             try:
-                created = await self._virtual.create(NODES, mirrored(host))
+                created = await self._virtual.create(NODES, nodes_copy.copy_of(host, None, self._rules))
             except ClusterError as error:
                 if error.code != 409:
                     raise
@@ -157,14 +222,19 @@ class Nodes:
         await self._converge(created, host)
 
     async def _converge(self, current: Obj, host: Obj) -> None:
-        wanted = mirrored(host)
+        wanted = nodes_copy.copy_of(host, current, self._rules)
         name = wanted["metadata"]["name"]
-        metadata = current["metadata"]
-        same = metadata.get("labels") == wanted["metadata"]["labels"] and current.get("spec") == wanted["spec"]
-        if not same:
-            body = {**current, "spec": wanted["spec"]}
-            body["metadata"] = {**metadata, "labels": wanted["metadata"]["labels"]}
-            current = await self._virtual.update(NODES, body)
+        if _written(current) != _written(wanted):
+            metadata = {k: v for k, v in current["metadata"].items() if k not in ("labels", "annotations")}
+            body = {**current, "metadata": {**metadata, **wanted["metadata"]}, "spec": wanted["spec"]}
+            try:
+                current = await self._virtual.update(NODES, body)
+            except ClusterError as error:
+                if error.code != 422:
+                    raise
+                # what cannot change did, as the podCIDR of a node that was made anew
+                await self._virtual.delete(NODES, "", name, uid=metadata["uid"])
+                raise Retry(0.1) from None
         if _without_beats(current.get("status")) == _without_beats(wanted["status"]):
             if current.get("status") == wanted["status"]:
                 return
@@ -174,24 +244,11 @@ class Nodes:
         await self._virtual.update(NODES, {**current, "status": wanted["status"]}, subresource="status")
 
 
-def mirrored(host: Obj) -> Obj:
-    """The tenant's Node for a host's: same name, labels, spec and status; no annotations, they are the host's own."""
-    metadata = host["metadata"]
-    spec: dict[str, Any] = {
-        key: value
-        for key, value in (host.get("spec") or {}).items()
-        if key in ("podCIDR", "podCIDRs", "taints", "unschedulable")
-    }
-    status = {
-        k: v for k, v in (host.get("status") or {}).items() if k not in ("images", "volumesInUse", "volumesAttached")
-    }
-    return {
-        "apiVersion": "v1",
-        "kind": "Node",
-        "metadata": {"name": metadata["name"], "labels": {**(metadata.get("labels") or {}), MIRROR: "true"}},
-        "spec": spec,
-        "status": status,
-    }
+def _written(node: Obj) -> tuple[Any, ...]:
+    """What an update of the Node itself can change; {} and nothing are the same."""
+    metadata = node["metadata"]
+    spec = {k: v for k, v in (node.get("spec") or {}).items() if v}
+    return metadata.get("labels") or {}, metadata.get("annotations") or {}, spec
 
 
 def _without_beats(status: Any) -> Any:

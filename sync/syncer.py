@@ -15,10 +15,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from sync import anchor, names
 from sync import metadata as md
-from sync.actions import ACTIONS
+from sync.actions import ACTIONS, end
 from sync.cluster import Cluster, ClusterError, Unreachable
 from sync.converge import restore_marker
-from sync.hooks import NoHooks, PodHooks
+from sync.hooks import NoHooks, PodHooks, TwinLost
 from sync.informer import HostInformer
 from sync.limiter import Limiter
 from sync.ownership import HostState, Identity, Twin, classify
@@ -443,7 +443,11 @@ class Syncer:
             action = self._plan(work)
             if action not in NEEDS_PROOF:
                 raise Retry(1)  # the watch is behind; it will tell
-        await ACTIONS[action](self._engine, work)
+        try:
+            await ACTIONS[action](self._engine, work)
+        except TwinLost as lost:
+            log.info("twin lost", extra={"key": work.key[1:], "reason": str(lost)})
+            await end(self._engine, work)
         if work.look_again:
             self.touch(work.key)
         elif action in (Action.CONVERGE, Action.OBSERVE, Action.KEEP):

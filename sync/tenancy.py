@@ -14,6 +14,7 @@ from sync.cluster import Cluster, ClusterError
 from sync.cluster_dns import ClusterDns
 from sync.events import Events
 from sync.nodes import Nodes
+from sync.nodes_copy import NodeRules
 from sync.own_service import OwnService, ensure_own_service
 from sync.ownership import Twin
 from sync.service_mapping import Mapped, ServiceMapping
@@ -61,7 +62,7 @@ class _Hooks:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Settings:
-    """`advertise`: where pods of the host reach us if we run outside of it; `every_node`: show all of its nodes.
+    """`advertise`: where pods of the host reach us if we run outside of it; `nodes`: which of its nodes are shown, how.
 
     `dns`: the tenant has, or will have, a Service kube-system/kube-dns that its pods wait for.
     """
@@ -70,7 +71,7 @@ class Settings:
     host_namespace: str
     advertise: tuple[str, int] | None = None
     rate: float = 400.0
-    every_node: bool = False
+    nodes: NodeRules = dataclasses.field(default_factory=NodeRules)
     service_account: str = "default"
     dns: bool = False
     cluster_domain: str = "cluster.local"
@@ -103,6 +104,9 @@ class Tenancy:
             service_account=settings.service_account,
             cluster_domain=settings.cluster_domain,
             mapped=frozenset((m.target_namespace, m.target) for m in settings.mapped_in),
+            node_selector=settings.nodes.selector,
+            tolerations=settings.nodes.tolerations,
+            virtual_nodes=settings.nodes.virtual,
         )
         self.syncer = Syncer(
             virtual=virtual,
@@ -123,7 +127,7 @@ class Tenancy:
             clock=clock,
             on_host=lambda namespace, name: self.syncer.twin(Ref(PODS, namespace, name)) is not None,
         )
-        self._nodes = hooks.nodes = Nodes(virtual=virtual, host=host, clock=clock, every_node=settings.every_node)
+        self._nodes = hooks.nodes = Nodes(virtual=virtual, host=host, clock=clock, rules=settings.nodes)
         self._dns = ClusterDns(virtual, expected=settings.dns, known=self._dns_known, events=events, clock=clock)
         hooks.dns = lambda pod: self._dns.before_create(pod, self.syncer.context)
         self._events = Events(

@@ -29,7 +29,7 @@ from storage import compactor
 from storage.errors import KeyExists, StorageError
 from storage.factory import open_store
 from storage.store import Store
-from sync import service_mapping
+from sync import nodes_copy, service_mapping
 from sync.anchor import AnchorMismatch
 from sync.cluster import ClusterError
 from sync.own_service import OwnService
@@ -296,7 +296,12 @@ def _tenancy(
             host_namespace=namespace,
             advertise=advertise,
             rate=config.host_rate,
-            every_node=host.every_node,
+            nodes=nodes_copy.rules(
+                config.sync_nodes_mode,
+                selector=config.sync_nodes_selector,
+                tolerations=config.sync_nodes_tolerations,
+                every_node=host.every_node,
+            ),
             service_account=f"{config.name}-workload",
             dns=dns.mode is not DnsMode.NONE,
             cluster_domain=dns.domain,

@@ -7,10 +7,17 @@ import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
-from sync.nodes import HEARTBEAT_S, UNUSED_S, Nodes, mirrored
+import pytest
+
+from sync.cluster import ClusterEvent, ClusterEventType
+from sync.hooks import TwinLost
+from sync.nodes import GONE_S, HEARTBEAT_S, UNUSED_S, Nodes
+from sync.nodes_copy import NodeRules, copy_of
 from sync.translator import NODES
 from sync.virtual import InProcessCluster, VirtualCluster
 from tests.planes import PODS, FakeClock, plane, pod, turns
+from vapi.config_values import NodesMode
+from vapi.control.workqueue import Retry
 from vapi.gvk import Obj
 from vapi.plane import ControlPlane
 from vapi.resources.strategies.mirrors import MIRROR
@@ -59,14 +66,14 @@ class Bench:
 
 
 @contextlib.asynccontextmanager
-async def bench(*, every_node: bool = False) -> AsyncIterator[Bench]:
+async def bench(rules: NodeRules | None = None) -> AsyncIterator[Bench]:
     clock = FakeClock()
     async with plane(clock=clock) as tenant, plane(clock=clock) as host:
         nodes = Nodes(
             virtual=VirtualCluster(tenant.client("vapi-syncer")),
             host=InProcessCluster(host.client("vapi")),
             clock=clock,
-            every_node=every_node,
+            rules=rules or NodeRules(),
         )
         task = asyncio.create_task(nodes.run())
         try:
@@ -78,7 +85,7 @@ async def bench(*, every_node: bool = False) -> AsyncIterator[Bench]:
 
 
 def test_a_mirror_has_what_a_tenant_may_see() -> None:
-    made = mirrored(node("n"))
+    made = copy_of(node("n"), None, NodeRules())
     assert made["spec"] == {"podCIDR": "10.0.0.0/24"}
     assert made["metadata"] == {"name": "n", "labels": {"kubernetes.io/hostname": "n", MIRROR: "true"}}
     assert "images" not in made["status"]
@@ -95,7 +102,7 @@ async def test_only_the_nodes_that_pods_run_on_are_there() -> None:
 
 
 async def test_all_nodes_are_there_where_that_is_asked_for() -> None:
-    async with bench(every_node=True) as b:
+    async with bench(NodeRules(NodesMode.ALL)) as b:
         await b.there(node("other"))
         assert b.here("other") is not None
 
@@ -161,3 +168,93 @@ async def test_a_node_that_the_host_lost_goes() -> None:
         await b.host.client("admin").delete(NODES, "", "n")
         await turns(LOOKS)
         assert b.here("n") is None
+
+
+# --- a selector -----------------------------------------------------------------------------------------
+
+POOL = NodeRules(NodesMode.ALL, {"pool": "a"})
+
+
+async def test_with_a_selector_only_nodes_that_match_are_there() -> None:
+    async with bench(POOL) as b:
+        await b.there(node("mine", pool="a"))
+        await b.there(node("other", pool="b"))
+        assert b.here("mine") is not None
+        assert b.here("other") is None
+
+
+async def test_a_node_that_loses_the_label_disappears_and_one_that_gets_it_comes() -> None:
+    async with bench(POOL) as b:
+        await b.there(node("mine", pool="a"))
+        await b.there(node("late"))
+        await b.there(node("mine"))
+        await b.there(node("late", pool="a"))
+        assert b.here("mine") is None
+        assert b.here("late") is not None
+
+
+async def test_a_pod_is_never_bound_to_a_node_that_does_not_match_and_is_lost_in_the_end() -> None:
+    async with bench(POOL) as b:
+        await b.there(node("other", pool="b"))
+        made = await b.tenant.client("tester").create(PODS, pod("web"))
+        with pytest.raises(Retry):
+            await b.nodes.before_bind(made, "other")
+        b.clock.advance(GONE_S)
+        with pytest.raises(TwinLost):
+            await b.nodes.before_bind(made, "other")
+        assert b.here("other") is None
+
+
+async def test_a_node_that_comes_back_in_time_takes_the_pod() -> None:
+    async with bench() as b:
+        made = await b.tenant.client("tester").create(PODS, pod("web"))
+        with pytest.raises(Retry):
+            await b.nodes.before_bind(made, "n")
+        await b.there(node("n"))
+        b.clock.advance(GONE_S)
+        await b.nodes.before_bind(made, "n")
+        assert b.here("n") is not None
+
+
+# --- what may not be taken for a loss --------------------------------------------------------------------
+
+
+class Refusing(InProcessCluster):
+    """A host that has taken away our right to list nodes."""
+
+    async def watch(self, *_arguments: object, **_options: object) -> AsyncIterator[ClusterEvent]:
+        yield ClusterEvent(ClusterEventType.REFUSED, message="forbidden")
+        await asyncio.Event().wait()
+
+
+async def test_mirrors_stay_where_the_host_refuses_to_list_its_nodes() -> None:
+    async with plane() as tenant, plane() as host:
+        virtual = VirtualCluster(tenant.client("vapi-syncer"))
+        await virtual.create(NODES, copy_of(node("n"), None, NodeRules()))
+        nodes = Nodes(virtual=virtual, host=Refusing(host.client("vapi")), clock=FakeClock(), rules=NodeRules())
+        task = asyncio.create_task(nodes.run())
+        await turns(LOOKS)
+        task.cancel()
+        assert virtual.cached(NODES, "", "n") is not None
+
+
+async def test_a_heartbeat_does_not_take_away_a_node_whose_last_pod_has_just_gone() -> None:
+    async with bench() as b:
+        await b.there(node("n"))
+        await b.run_pod("web", "n")
+        await b.tenant.client("tester").delete(PODS, "default", "web", grace_period_s=0)
+        await b.there(node("n", beat="2026-01-01T00:00:10Z"))
+        assert b.here("n") is not None
+
+
+async def test_a_node_that_was_made_anew_with_another_pod_network_is_mirrored_anew() -> None:
+    async with bench() as b:
+        await b.there(node("n"))
+        await b.run_pod("web", "n")
+        await b.host.client("admin").delete(NODES, "", "n")
+        again = node("n")
+        again["spec"]["podCIDR"] = "10.0.9.0/24"
+        await b.there(again)
+        here = b.here("n")
+        assert here is not None
+        assert here["spec"]["podCIDR"] == "10.0.9.0/24"
