@@ -12,9 +12,9 @@ from typing import Any
 
 from sync import metadata as md
 from sync.cluster import ClusterError, PatchType, Unreachable
-from sync.ownership import HostState, Twin, classify, is_unmarked_twin
+from sync.ownership import HostState, Twin, applier_patch, classify, is_unmarked_twin
 from sync.state import SYNC_ERROR, SYNC_WARNING, Engine, Key, Work, with_desired_hash
-from sync.translator import Translator, Write
+from sync.translator import Ref, Translator, Write
 from sync.translators.plain import contains
 from vapi.control.workqueue import Permanent, Retry
 from vapi.gvk import Obj
@@ -70,7 +70,7 @@ async def create(engine: Engine, work: Work) -> None:
 
 def _missing_references(engine: Engine, work: Work) -> list[Key]:
     """Those that exist in the tenant and are not on the host yet; what does not exist never holds it up."""
-    refs = frozenset(work.row.references(work.obj))
+    refs = _references(engine, work)
     engine.references.set(work.key, refs)
     missing = []
     for ref in refs:
@@ -82,6 +82,11 @@ def _missing_references(engine: Engine, work: Work) -> list[Key]:
         if twin is None or twin.deleting or twin.object_uid != entry.uid:
             missing.append(engine.key(ref))
     return missing
+
+
+def _references(engine: Engine, work: Work) -> frozenset[Ref]:
+    """Of the kinds that go to the host at all."""
+    return frozenset(ref for ref in work.row.references(work.obj) if ref.resource in engine.informers)
 
 
 def _tell_if_waiting(engine: Engine, work: Work, missing: list[Key]) -> None:
@@ -142,7 +147,7 @@ async def restore_marker(engine: Engine, work: Work, twin: Twin) -> bool:
 
 def refer(engine: Engine, work: Work) -> None:
     """Its twin is on the host, so what it names must be: after a restart nobody else says so."""
-    for ref in engine.references.set(work.key, frozenset(work.row.references(work.obj))):
+    for ref in engine.references.set(work.key, _references(engine, work)):
         engine.touch(engine.key(ref))
 
 
@@ -205,11 +210,19 @@ def beyond(row: Translator, live: Obj, desired: Obj) -> Obj:
 
     An apply leaves what others have added under keys of their own.
     """
-    patch = {}
-    for field in row.exact:
-        surplus = _surplus(live.get(field), desired.get(field))
+    patch: dict[str, Any] = {}
+    for path in row.exact:
+        *above, field = path.split(".")
+        have, want, there = live, desired, patch
+        for part in above:
+            have, want = have.get(part) or {}, want.get(part) or {}
+        if field not in have:
+            continue
+        surplus = _surplus(have[field], want[field]) if field in want else None
         if surplus is not _NONE:
-            patch[field] = surplus
+            for part in above:
+                there = there.setdefault(part, {})
+            there[field] = surplus
     return patch
 
 
@@ -254,17 +267,9 @@ async def _become_applier(engine: Engine, work: Work, twin: Twin) -> None:
     Else what the tenant removes stays, owned by the old entry. Source: client-go util/csaupgrade.
     """
     live = await _live(engine, work)
-    metadata = live["metadata"]
-    fields: list[Obj] = metadata.get("managedFields") or []
-    ours = [f for f in fields if f.get("manager") == md.FIELD_MANAGER and not f.get("subresource")]
-    if not ours or any(f.get("operation") == "Apply" for f in ours):
+    operations = applier_patch({**live, "metadata": {**live["metadata"], "uid": twin.uid}})
+    if not operations:
         return
-    changed = [{**f, "operation": "Apply"} if f is ours[0] else f for f in fields if f is ours[0] or f not in ours[1:]]
-    operations: list[dict[str, Any]] = [
-        {"op": "test", "path": "/metadata/uid", "value": twin.uid},
-        {"op": "replace", "path": "/metadata/resourceVersion", "value": metadata["resourceVersion"]},
-        {"op": "replace", "path": "/metadata/managedFields", "value": changed},
-    ]
     await engine.limiter.take(work.row.priority)
     await engine.host.patch(
         work.row.resource,

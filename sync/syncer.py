@@ -29,8 +29,10 @@ from sync.translator import (
     CONFIGMAPS,
     ENDPOINTS,
     ENDPOINTSLICES,
+    INGRESSCLASSES,
     NAMESPACES,
     PODS,
+    PRIORITYCLASSES,
     SECRETS,
     SERVICES,
     Context,
@@ -40,8 +42,10 @@ from sync.translator import (
     Withheld,
 )
 from sync.translators.endpointslices import SERVICE_NAME
+from sync.translators.ingresses import INGRESSES
+from sync.translators.networkpolicies import NETWORKPOLICIES
 from sync.translators.table import TRANSLATORS
-from sync.views import Views
+from sync.views import DNS, Views
 from sync.virtual import Record, VirtualCluster
 from vapi.clock import Clock, SystemClock
 from vapi.control.workqueue import Permanent, QueueClosed, Retry, WorkQueue
@@ -115,6 +119,8 @@ class Syncer:
                 service=self._views.service,
                 service_links=self._views.service_links,
                 host_pod_uid=self._host_pod_uid,
+                dns_endpoints=self._views.dns_endpoints,
+                priority_class=self._host_priority_class if PRIORITYCLASSES in self._rows else context.priority_class,
                 referenced=references.wanted,
             ),
             limiter=Limiter(rate, clock),
@@ -249,6 +255,11 @@ class Syncer:
         for row in self._rows.values():
             self._subscriptions.append(engine.virtual.on_change(row.resource, self._on_virtual(row)))
         self._subscriptions.append(engine.virtual.on_change(NAMESPACES, self._namespace_changed))
+        self._subscriptions.append(engine.virtual.on_change(ENDPOINTSLICES, self._slice_changed))
+        if INGRESSES in self._rows:
+            self._subscriptions.append(
+                engine.virtual.on_change(INGRESSCLASSES, lambda *_change: self.touch_all(INGRESSES))
+            )
         for resource in _ON_DEMAND & self._rows.keys():
             for twin in engine.informers[resource].twins():
                 ref = Ref(resource, twin.object_namespace, twin.object_name)
@@ -303,6 +314,24 @@ class Syncer:
             for slice_ in self._engine.virtual.entries(ENDPOINTSLICES, service.namespace):
                 if slice_.labels.get(SERVICE_NAME) == service.name:
                     self.touch((ENDPOINTSLICES, service.namespace, slice_.name))
+
+    def _slice_changed(self, entry: Record, _old: Record | None) -> None:
+        """Policies name the tenant's DNS by its addresses where it is no pod."""
+        if (entry.namespace, entry.labels.get(SERVICE_NAME)) == DNS:
+            self.touch_all(NETWORKPOLICIES)
+
+    def touch_all(self, resource: GVR) -> None:
+        """Look at every object of a kind, if it goes to the host."""
+        if resource in self._rows:
+            for entry in list(self._engine.virtual.entries(resource)):
+                self.touch((resource, entry.namespace, entry.name))
+
+    def _host_priority_class(self, name: str) -> str:
+        """Of a class that the tenant has; its twin goes out before the pod."""
+        if self._engine.virtual.cached(PRIORITYCLASSES, "", name) is None:
+            return ""
+        context = self._engine.context
+        return names.host_cluster_name(name, context.host_namespace, context.cluster)
 
     def _namespace_changed(self, entry: Record, old: Record | None) -> None:
         """Its labels are on all of its pods."""

@@ -65,6 +65,10 @@ def _no_class(_name: str) -> str:
     return ""
 
 
+def _no_endpoints() -> Collection[tuple[str, int]]:
+    return ()
+
+
 def _any_class(_resource: GVR, _name: str) -> str:
     return ""
 
@@ -143,6 +147,8 @@ class Context:
     chosen_node: Callable[[Obj], str] = _node_name
     """Where a tenant's Pod is, or is to be; "": nobody has placed it."""
 
+    dns_endpoints: Callable[[], Collection[tuple[str, int]]] = _no_endpoints
+    """(address, port) of the tenant's DNS where it is no pod of the host."""
     store_id: str = ""
     """Of the tenant's data: twins that outlive the anchor carry it, so that no other tenant of this name takes them."""
     withheld_class: Callable[[GVR, str], str] = _any_class
@@ -154,8 +160,6 @@ class Context:
     """Of the host, for claims that name none; "" if the tenant sees none."""
     is_mirror: Callable[[GVR, str], bool] = _is_mirror
     """Whether the tenant's cluster-scoped object of that name is a mirror of the host's."""
-    withheld_ingress_class: Callable[[str], str] = _no_class
-    """Why Ingresses of this class do not go out; "" if they do."""
     priority_class: Callable[[str], str] = _no_class
     """The host's name of a PriorityClass; "" if the host has none for it: the pod goes out without."""
 
@@ -317,7 +321,7 @@ class Translator:
     anchored: bool = True
     """The anchor owns its twins; else they stay when the virtual cluster is removed, and carry `Context.store_id`."""
     exact: tuple[str, ...] = ()
-    """Fields of the host object in which nobody else may add anything: what is there beyond the desired is removed."""
+    """Paths of the host object in which nobody else may add anything: what is there beyond the desired is removed."""
 
     @property
     def kind_text(self) -> str:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 
-from sync.translator import NAMESPACES, SERVICES, ServiceLink
+from sync.translator import ENDPOINTSLICES, NAMESPACES, SERVICES, ServiceLink
+from sync.translators.endpointslices import SERVICE_NAME
 from sync.translators.podenv import service_link
 from sync.virtual import Record, VirtualCluster
 from vapi.gvk import Obj
 
+DNS = ("kube-system", "kube-dns")
 MAX_KEPT = 1_000
 """Decoded Services kept; beyond that all are dropped and read anew."""
 
@@ -43,6 +45,23 @@ class Views:
                 self._services.clear()
             kept = self._services[namespace, name] = entry.obj()
         return kept
+
+    def dns_endpoints(self) -> Collection[tuple[str, int]]:
+        """(address, port) behind the tenant's DNS Service where no pods are, else nothing."""
+        service = self.service(*DNS)
+        if service is None or service["spec"].get("selector"):
+            return ()
+        slices = [
+            e.obj() for e in self._virtual.entries(ENDPOINTSLICES, DNS[0]) if e.labels.get(SERVICE_NAME) == DNS[1]
+        ]
+        return {
+            (address, port["port"])
+            for each in slices
+            for endpoint in each.get("endpoints") or ()
+            for address in endpoint.get("addresses") or ()
+            for port in each.get("ports") or ()
+            if port.get("port")
+        }
 
     def service_links(self, namespace: str) -> Collection[ServiceLink]:
         """Of the Services of a namespace that have an address."""

@@ -57,7 +57,7 @@ SPECIAL: Mapping[str, str] = MappingProxyType(
         "serviceAccountName": "our own account without rights",
         "serviceAccount": "deprecated copy of the former, removed",
         "nodeName": "required affinity: a nodeName passes over the host's scheduler",
-        "priorityClassName": "removed: the host's classes are not the tenant's",
+        "priorityClassName": "the host's name of the class, or removed: its other classes are not the tenant's",
         "hostname": "the tenant's pod name where it is empty",
         "hostnameOverride": "as the tenant wrote it",
         "subdomain": "removed: tenant DNS answers the full name",

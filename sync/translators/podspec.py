@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sync.translator import CONFIGMAPS, SECRETS, Context, Ref, Untranslatable
+from sync.translator import CONFIGMAPS, PRIORITYCLASSES, SECRETS, Context, Ref, Untranslatable
 from sync.translators import podenv, podnames, podplacing, podtokens
 from vapi.gvk import GVR, Obj
 
@@ -67,6 +67,8 @@ def host_spec(source: Obj, terms: Terms, context: Context) -> dict[str, Any]:
         return context.host_name(name, terms.namespace)
 
     spec: dict[str, Any] = {k: v for k, v in podnames.rename(source, new_name).items() if k not in _DROPPED}
+    if source.get("priorityClassName") and (priority_class := context.priority_class(source["priorityClassName"])):
+        spec["priorityClassName"] = priority_class
     spec["serviceAccountName"] = context.service_account
     spec["automountServiceAccountToken"] = False
     spec["enableServiceLinks"] = False
@@ -195,5 +197,8 @@ _SYNCED = frozenset({CONFIGMAPS, SECRETS})
 
 
 def references(spec: Obj, namespace: str) -> Iterable[Ref]:
-    """The ConfigMaps and Secrets that a spec names, each once."""
-    return {Ref(gvr, namespace, name) for gvr, name in podnames.named(spec) if gvr in _SYNCED}
+    """What a spec names and goes out with it, each once."""
+    found = {Ref(gvr, namespace, name) for gvr, name in podnames.named(spec) if gvr in _SYNCED}
+    if spec.get("priorityClassName"):
+        found.add(Ref(PRIORITYCLASSES, "", spec["priorityClassName"]))
+    return found

@@ -6,7 +6,18 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from sync.translator import Translator
-from sync.translators import configmaps, endpoints, endpointslices, pods, secrets, services
+from sync.translators import (
+    configmaps,
+    endpoints,
+    endpointslices,
+    ingresses,
+    networkpolicies,
+    poddisruptionbudgets,
+    pods,
+    priorityclasses,
+    secrets,
+    services,
+)
 from vapi.gvk import GVR
 
 TRANSLATORS: tuple[Translator, ...] = (
@@ -16,6 +27,10 @@ TRANSLATORS: tuple[Translator, ...] = (
     endpoints.TRANSLATOR,
     endpointslices.TRANSLATOR,
     pods.TRANSLATOR,
+    ingresses.TRANSLATOR,
+    networkpolicies.TRANSLATOR,
+    poddisruptionbudgets.TRANSLATOR,
+    priorityclasses.TRANSLATOR,
 )
 
 BY_RESOURCE: Mapping[GVR, Translator] = MappingProxyType({t.resource: t for t in TRANSLATORS})
