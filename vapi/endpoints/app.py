@@ -258,6 +258,10 @@ class ApiServer:
             head = f"{head}Content-Length: {len(body)}\r\n\r\n"
         else:
             head, body = head + "\r\n", b""
+        if request.method not in _READS:
+            # the watchers have been woken: their frames go out before the answer, so that an informer has seen what
+            # its controller wrote (kube-controller-manager else syncs again, with an error: StaleControllerConsistency)
+            await asyncio.sleep(0)
         transport.write(head.encode() + body if request.method != "HEAD" else head.encode())
         if connection.writing_paused:
             await connection.drain()
@@ -337,6 +341,7 @@ class ApiServer:
 
 
 _STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n" for status in HTTPStatus}
+_READS = frozenset(("GET", "HEAD"))
 _BODILESS = frozenset((204, 304))
 
 

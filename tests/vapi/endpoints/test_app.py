@@ -183,6 +183,33 @@ async def test_a_watch_arrives_event_by_event_and_ends_with_its_client(tmp_path:
         await no_watches(up)
 
 
+async def test_watchers_have_the_event_before_the_writer_has_its_answer(tmp_path: Path) -> None:
+    """All on one loop: what was written first is read first."""
+    heard: list[str] = []
+    async with live(tmp_path) as up:
+        head = "HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer admin\r\n"
+        (watch, watching), (answers, writing) = await up.connect(), await up.connect()
+        watching.write(f"GET {CONFIGMAPS}?watch=true&resourceVersion=0 {head}\r\n".encode())
+        await watch.readuntil(b"\r\n\r\n")
+
+        async def listen() -> None:
+            while await watch.readline():
+                heard.append("event")
+
+        listening = asyncio.create_task(listen())
+        for number in range(20):
+            body = json.dumps(configmap(f"c{number}")).encode()
+            writing.write(f"POST {CONFIGMAPS} {head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+            answered = await answers.readuntil(b"\r\n\r\n")
+            assert heard, number
+            heard.clear()
+            await answers.readexactly(int(answered.lower().split(b"content-length: ")[1].split(b"\r\n")[0]))
+        writing.close()
+        watching.close()
+        await listening
+        await no_watches(up)
+
+
 async def test_a_watch_over_a_websocket_is_a_text_frame_an_event(tmp_path: Path) -> None:
     async with live(tmp_path) as up:
         await up.api.create(CONFIGMAPS, configmap("a"))
