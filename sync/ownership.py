@@ -108,6 +108,24 @@ def _is_our_apply(entry: Any) -> bool:
     )
 
 
+def applier_patch(live: Obj) -> list[dict[str, Any]]:
+    """A JSON patch that turns our managedFields entry of a POST into one of Apply; [] where there is nothing to turn.
+
+    Before the first apply: else what the tenant removes stays, owned by the old entry. Source: client-go util/csaupgrade.
+    """
+    metadata = live["metadata"]
+    fields: list[Obj] = metadata.get("managedFields") or []
+    ours = [f for f in fields if f.get("manager") == md.FIELD_MANAGER and not f.get("subresource")]
+    if not ours or any(f.get("operation") == "Apply" for f in ours):
+        return []
+    changed = [{**f, "operation": "Apply"} if f is ours[0] else f for f in fields if f is ours[0] or f not in ours[1:]]
+    return [
+        {"op": "test", "path": "/metadata/uid", "value": metadata["uid"]},
+        {"op": "replace", "path": "/metadata/resourceVersion", "value": metadata["resourceVersion"]},
+        {"op": "replace", "path": "/metadata/managedFields", "value": changed},
+    ]
+
+
 def _body(obj: Obj) -> bytes:
     metadata = obj["metadata"]
     if "managedFields" in metadata:
