@@ -22,7 +22,8 @@ from sync.services import HostAllocator
 from sync.state import EventSink
 from sync.syncer import Syncer
 from sync.tokens import Issue, PodTokens
-from sync.translator import PODS, Context, Ref
+from sync.translator import PODS, SERVICES, Context, Ref
+from sync.translators.table import TRANSLATORS
 from sync.tunnels import Tunnels
 from sync.virtual import VirtualCluster
 from vapi.clock import Clock
@@ -75,6 +76,8 @@ class Settings:
     service_account: str = "default"
     dns: bool = False
     cluster_domain: str = "cluster.local"
+    not_sent: frozenset[str] = frozenset()
+    """Resources (plurals) of translators.table that stay in the tenant."""
     mapped_in: tuple[Mapped, ...] = ()
     mapped_out: tuple[Mapped, ...] = ()
 
@@ -117,6 +120,8 @@ class Tenancy:
             hooks=hooks,
             rate=settings.rate,
             clock=clock,
+            gate=allocator.gate,
+            rows=[row for row in TRANSLATORS if row.resource.resource not in settings.not_sent],
         )
         self._tokens = hooks.tokens = PodTokens(
             virtual=virtual,
@@ -172,7 +177,9 @@ class Tenancy:
                 await asyncio.sleep(RETRY_S)
                 continue
             self.syncer.use(api_server_ip=own.ip, api_server_port=own.port)
-            self._allocator.attach(self._host, lambda: self.syncer.context)
+            self._allocator.attach(
+                self._host, lambda: self.syncer.context, lambda: self.syncer.informers[SERVICES].twins()
+            )
             return own
 
     async def run(self) -> None:

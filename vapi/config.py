@@ -159,6 +159,11 @@ class Config:
     sync_to_host_pod_disruption_budgets_enabled: bool
     sync_to_host_persistent_volume_claims_enabled: bool
 
+    @property
+    def not_sent(self) -> frozenset[str]:
+        """Resources whose switch `sync.toHost.….enabled` is off."""
+        return frozenset(name.replace("_", "") for name in TO_HOST if not getattr(self, f"sync_to_host_{name}_enabled"))
+
     def way(self, kind: str) -> Way:
         """Of a kind of workload, by its resource: `daemonsets`."""
         found: Way = getattr(self, f"workloads_{kind}")
@@ -300,6 +305,17 @@ def _to_host(kind: str, default: str) -> Setting:
     return Setting(f"sync.to_host.{kind}.enabled", default, boolean, f"Whether {words} reach the host.", "BOOL")
 
 
+TO_HOST: Mapping[str, str] = MappingProxyType(
+    {
+        "priority_classes": "false",
+        "ingresses": "true",
+        "network_policies": "true",
+        "pod_disruption_budgets": "true",
+        "persistent_volume_claims": "true",
+    }
+)
+"""Kinds that may be kept from the host → whether they go there if nothing is said."""
+
 SETTINGS: tuple[Setting, ...] = (
     Setting("name", "vapi", _name, "Name of the virtual cluster; ends the names of its objects on the host.", "NAME"),
     Setting("data_dir", "./vapi-data", lambda t: Path(t).expanduser(), "Keys, certificates, kubeconfig, store.", "DIR"),
@@ -334,11 +350,7 @@ SETTINGS: tuple[Setting, ...] = (
     *_classes("ingress_classes", "true"),
     *_classes("runtime_classes", "true"),
     *_classes("priority_classes", "false"),
-    _to_host("priority_classes", "false"),
-    _to_host("ingresses", "true"),
-    _to_host("network_policies", "true"),
-    _to_host("pod_disruption_budgets", "true"),
-    _to_host("persistent_volume_claims", "true"),
+    *(_to_host(kind, default) for kind, default in TO_HOST.items()),
 )
 _IN_GROUPS = MappingProxyType({"dnsImage": "dns.image", "dnsListen": "dns.listen", "dnsForward": "dns.forward"})
 """Key in the file → how it may be written there, too."""
@@ -351,6 +363,11 @@ def load(flags: Mapping[str, str | None], file: Path | None, environment: Mappin
         file = Path(variables["VAPI_CONFIG"])
     keys = _read_file(file) if file is not None else {}
     values = {s.attribute: _value(s, flags, variables, keys, file) for s in SETTINGS}
+    if values["sync_to_host_priority_classes_enabled"] and values["sync_from_host_priority_classes_enabled"]:
+        raise ConfigError(
+            "sync.toHost.priorityClasses.enabled and sync.fromHost.priorityClasses.enabled: only one of them can be "
+            "true, or what comes from the host would go back there"
+        )
     return Config(**values)
 
 

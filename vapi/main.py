@@ -59,6 +59,7 @@ from vapi.dns.manifest import Settings as DnsSettings
 from vapi.errors import ApiError
 from vapi.hosts import HostError, HostTunnel, SimulatedTunnel
 from vapi.plane import ControlPlane, running_plane
+from vapi.registry.admission import Lookup
 from vapi.registry.allocator import Allocator
 from vapi.schema.schemas import load_schemas
 
@@ -305,6 +306,7 @@ def _tenancy(
             service_account=f"{config.name}-workload",
             dns=dns.mode is not DnsMode.NONE,
             cluster_domain=dns.domain,
+            not_sent=config.not_sent,
             mapped_in=service_mapping.from_host(config.service_mapping_from_host),
             mapped_out=service_mapping.to_host(config.service_mapping_to_host),
         ),
@@ -353,10 +355,11 @@ async def _kubernetes_service(plane: ControlPlane, api: Api, config: Config, own
     )
 
 
-def _allocator(numbers: HostAllocator | None, lookup: object, clock: SystemClock) -> Allocator:
+def _allocator(numbers: HostAllocator | None, lookup: Lookup, clock: SystemClock) -> Allocator:
     if numbers is not None:
+        numbers.use(lookup)
         return numbers
-    return ServiceAllocator(lookup, clock, ip_ranges=(SERVICE_RANGE,))  # type: ignore[arg-type]
+    return ServiceAllocator(lookup, clock, ip_ranges=(SERVICE_RANGE,))
 
 
 async def _collect_garbage() -> None:

@@ -257,3 +257,16 @@ def test_dns_may_be_one_word_or_a_group(tmp_path: Path) -> None:
 )
 def test_a_key_that_is_unknown_or_comes_twice_is_refused_by_name(text: str, reason: str, tmp_path: Path) -> None:
     assert reason in refusal(yaml_file(tmp_path, text))
+
+
+def test_priority_classes_go_one_way() -> None:
+    with pytest.raises(ConfigError, match="only one of them"):
+        load(
+            {"sync_to_host_priority_classes_enabled": "true", "sync_from_host_priority_classes_enabled": "true"},
+            None,
+            {},
+        )
+
+
+def test_what_is_switched_off_is_not_sent() -> None:
+    assert load({"sync_to_host_ingresses_enabled": "false"}, None, {}).not_sent == {"ingresses", "priorityclasses"}
