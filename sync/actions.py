@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import NoReturn
 
@@ -34,6 +34,7 @@ RESERVED_S = 120.0
 """A Service made for a tenant's create that never came to be (design §6: 2 minutes)."""
 LOST = "ClaimLost"
 """The reason that Kubernetes gives for it. Source: pkg/controller/volume/persistentvolume."""
+PROPAGATIONS: Mapping[str, str] = MappingProxyType({"orphan": "Orphan", "foregroundDeletion": "Foreground"})
 REPEAT_DELETE_S = 10.0
 """An accepted delete is sent again if the watch has told nothing for this long."""
 
@@ -47,8 +48,7 @@ async def forget(engine: Engine, work: Work) -> None:
         if left is not None and left.uid == vanished and left.object_name == work.identity.name:
             await _delete(engine, work, left, grace_s=None)
     _release_references(engine, work)
-    if work.row.marks:
-        engine.hooks.gone(work.identity.namespace, work.identity.name, None)
+    _tell_gone(engine, work)
     engine.tables.forget(work.key)
 
 
@@ -61,7 +61,14 @@ async def keep(engine: Engine, work: Work) -> None:
     """An ended pod stays as it is when its twin is gone."""
     if work.twin is None or not work.twin.deleting:
         _release_references(engine, work)
+        _tell_gone(engine, work)
+
+
+def _tell_gone(engine: Engine, work: Work) -> None:
+    if work.row.marks:
         engine.hooks.gone(work.identity.namespace, work.identity.name, None)
+    elif work.row.pod_template is not None:
+        engine.hooks.template_gone(*work.key)
 
 
 def _release_references(engine: Engine, work: Work) -> None:
@@ -115,7 +122,7 @@ async def _delete(engine: Engine, work: Work, twin: Twin, *, grace_s: int | None
             twin.name,
             uid=twin.uid,
             grace_period_s=grace_s,
-            propagation="Background",
+            propagation=_propagation(engine, work, twin),
         )
     except ClusterError as error:
         if error.code not in (404, 409):
@@ -125,6 +132,20 @@ async def _delete(engine: Engine, work: Work, twin: Twin, *, grace_s: int | None
         return
     engine.tables.deleted[work.key] = (twin.uid, grace_s, now)
     log.debug("host object deleted", extra={"resource": work.row.resource.resource, "key": work.key[1:]})
+
+
+def _propagation(engine: Engine, work: Work, twin: Twin) -> str:
+    """What the tenant asked for; once it has the workload no more, what became of its children there tells it."""
+    if work.row.pod_template is None:
+        return "Background"
+    if work.virtual is None or work.virtual_uid != twin.object_uid:
+        return engine.hooks.propagation(twin)
+    return asked_propagation(work.virtual["metadata"].get("finalizers") or ())
+
+
+def asked_propagation(finalizers: Iterable[str]) -> str:
+    """Of a deletion under way. Source: the finalizers that kube-apiserver makes of a propagationPolicy."""
+    return next((PROPAGATIONS[f] for f in finalizers if f in PROPAGATIONS), "Background")
 
 
 async def lost(engine: Engine, work: Work) -> None:

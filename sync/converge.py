@@ -44,6 +44,7 @@ async def create(engine: Engine, work: Work) -> None:
     desired = work.row.to_host(work.obj, engine.context)
     if work.row.marks:
         await engine.hooks.before_create(work.obj)
+    await _before_template(engine, work)
     body, digest = desired, ""
     if work.row.update is None:
         body, digest = with_desired_hash(desired)
@@ -153,12 +154,18 @@ def refer(engine: Engine, work: Work) -> None:
 
 async def converge(engine: Engine, work: Work) -> None:
     refer(engine, work)
+    await _before_template(engine, work)
     desired = work.row.to_host(work.obj, engine.context)
     if work.row.update is None:
         await _apply(engine, work, desired)
     else:
         await _patch(engine, work, desired)
     await observe_status(engine, work)
+
+
+async def _before_template(engine: Engine, work: Work) -> None:
+    if work.row.pod_template is not None:
+        await engine.hooks.before_template(work.row.resource, work.obj, work.row.pod_template(work.obj))
 
 
 async def _apply(engine: Engine, work: Work, desired: Obj) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from sync.ownership import Twin
-from vapi.gvk import Obj
+from vapi.gvk import GVR, Obj
 
 
 class TwinLost(Exception):
@@ -27,6 +27,15 @@ class PodHooks(Protocol):
     def gone(self, namespace: str, name: str, twin: Twin | None) -> None:
         """Neither it nor its twin exists any more (or the twin of an ended pod is gone)."""
 
+    async def before_template(self, resource: GVR, virtual: Obj, template: Obj) -> None:
+        """A workload goes out whose pods the host's controller makes: make the token Secret of its template."""
+
+    def template_gone(self, resource: GVR, namespace: str, name: str) -> None:
+        """As `gone`, of a workload."""
+
+    def propagation(self, twin: Twin) -> str:
+        """What becomes of the children of a workload's twin when the tenant has it no more."""
+
 
 class NoHooks:
     """Nothing takes part."""
@@ -42,3 +51,12 @@ class NoHooks:
 
     def gone(self, namespace: str, name: str, twin: Twin | None) -> None:
         return None
+
+    async def before_template(self, resource: GVR, virtual: Obj, template: Obj) -> None:
+        return None
+
+    def template_gone(self, resource: GVR, namespace: str, name: str) -> None:
+        return None
+
+    def propagation(self, twin: Twin) -> str:
+        return "Background"

@@ -43,6 +43,8 @@ class HostInformer:
         on_synced: Callable[[], None],
     ) -> None:
         self.row = row
+        self.on_other: Callable[[Twin | None, Twin | None], None] | None = None
+        """Told of what carries our label and is no twin: what controllers of the host have made (before, after)."""
         self.synced = Event()
         """The first list is complete."""
         self.answered_once = Event()
@@ -135,18 +137,20 @@ class HostInformer:
         self._tell(old or twin, None)
 
     def _tell(self, old: Twin | None, new: Twin | None) -> None:
-        """Those who carry a label of ours without being one are kept, but concern nobody."""
+        """Those who carry a label of ours without being one concern nobody, but who asked for the `others`."""
         for twin in (new, old):
             if twin is not None and twin.kind == self.row.kind_text:
                 if self._host_name(twin) == twin.name:
                     self._on_twin(self.row, twin.object_namespace, twin.object_name, old, new)
-                return
+                    return
+        if self.on_other is not None:
+            self.on_other(old, new)
 
     def _host_name(self, twin: Twin) -> str:
         """That its annotations call for."""
         if self.row.cluster_scoped:
             return names.host_cluster_name(twin.object_name, self._host_namespace, self._name)
-        return names.host_name(twin.object_name, twin.object_namespace, self._name)
+        return names.host_name(twin.object_name, twin.object_namespace, self._name, self.row.name_limit)
 
     def answered(self, obj: Obj) -> Twin:
         """The answer of a write of ours, or of a GET: known now, unless the watch is ahead of it. Tells nobody."""

@@ -49,6 +49,13 @@ MAPPED_FROM = "vapi.dev/mapped-from"
 """Annotation of such: namespace/name of its source."""
 FROM_HOST, TO_HOST = "from-host", "to-host"
 
+TEMPLATE = "vapi.dev/template"
+"""JSON: the tenant's template, on what the host's controllers make of it: it is never translated back."""
+MIRRORED = "vapi.dev/mirrored"
+"""namespace/name of the tenant's mirror, on what the host's controllers have made."""
+NAME_GATE = "vapi.dev/name"
+"""Scheduling gate of such pods until OBJECT_NAME tells their name in the tenant."""
+
 HOST_UID = "vapi.dev/host-uid"
 """The mark, on virtual objects: `<virtual uid>/<host uid>`."""
 

@@ -21,15 +21,15 @@ NAMESPACE_LABEL_DOMAIN = "ns.vapi.dev/"
 _SEPARATOR = "-x-"
 
 
-def host_name(name: str, namespace: str, cluster: str) -> str:
-    """The host name of a namespaced object; `cluster` (NAME) holds no `-x-`. At most 63 characters.
+def host_name(name: str, namespace: str, cluster: str, limit: int = MAX_LENGTH) -> str:
+    """The host name of a namespaced object; `cluster` (NAME) holds no `-x-`. At most `limit` characters.
 
     Injective over (name, namespace, cluster), but for a collision of 40 bits of SHA-256.
     """
     joined = f"{name}-x-{namespace}-x-{cluster}"
     if _ambiguous(name, namespace):
-        return _cut(joined, f"{name}/{namespace}/{cluster}")
-    return joined if len(joined) <= MAX_LENGTH else _cut(joined, joined)
+        return _cut(joined, f"{name}/{namespace}/{cluster}", limit)
+    return joined if len(joined) <= limit else _cut(joined, joined, limit)
 
 
 def host_cluster_name(name: str, host_namespace: str, cluster: str) -> str:
@@ -71,7 +71,7 @@ def _ambiguous(name: str, namespace: str) -> bool:
     return _SEPARATOR in f"{name}-" or _SEPARATOR in f"-{namespace}-"
 
 
-def _cut(joined: str, hashed: str) -> str:
+def _cut(joined: str, hashed: str, limit: int = MAX_LENGTH) -> str:
     """52 characters of `joined`, less a dot at the cut (`.-` is no DNS name), and the hash of `hashed`."""
     digest = hashlib.sha256(hashed.encode()).hexdigest()[:HASH_LENGTH]
-    return f"{joined[:CUT_LENGTH].rstrip('.')}-{digest}"
+    return f"{joined[: limit - MAX_LENGTH + CUT_LENGTH].rstrip('.')}-{digest}"

@@ -59,6 +59,10 @@ class Twin:
     """Our managedFields entry is one of Apply already."""
     allocated_at: str
     owners: tuple[str, ...]
+    controller: str
+    """uid of the owner that controls it, or ""."""
+    mirrored: str
+    """`namespace/name` of its mirror, once there was one (children of workloads)."""
     finalizers: tuple[str, ...]
     store_id: str
     value: bytes | None
@@ -96,6 +100,8 @@ def make_twin(obj: Obj) -> Twin:
         applied=any(map(_is_our_apply, metadata.get("managedFields") or ())),
         allocated_at=annotations.get(md.ALLOCATED_AT, ""),
         owners=tuple(r.get("uid", "") for r in metadata.get("ownerReferences") or ()),
+        controller=next((r.get("uid", "") for r in metadata.get("ownerReferences") or () if r.get("controller")), ""),
+        mirrored=annotations.get(md.MIRRORED, ""),
         finalizers=tuple(metadata.get("finalizers") or ()),
         store_id=annotations.get(md.STORE_ID, ""),
         value=None if partial else _body(obj),

@@ -20,7 +20,7 @@ class VirtualState(StrEnum):
     ABSENT = "absent"  # or not wanted on the host
     NEW = "new"  # no mark
     REALISED = "realised"  # marked: its twin has been seen
-    ENDED = "ended"  # a Pod in a terminal phase
+    ENDED = "ended"  # a Pod in a terminal phase, a finished Job
     DELETING = "deleting"  # of the kinds whose deletion goes out at once
 
 
@@ -79,11 +79,18 @@ def plan(virtual: VirtualState, host: HostState) -> Action:
 
 
 def virtual_state(
-    virtual: Obj | None, *, wanted: bool, marks: bool, forwards_deletion: bool, irreplaceable: bool = False
+    virtual: Obj | None,
+    *,
+    wanted: bool,
+    marks: bool,
+    forwards_deletion: bool,
+    irreplaceable: bool = False,
+    ended: bool = False,
 ) -> VirtualState:
     """`marks`: the kind is marked (its loss is not RECREATE); `forwards_deletion`: it is in the table's last row.
 
     `irreplaceable`: this object is not made again, what it was is its mark (a claim that has been bound).
+    `ended`: without a mark, too, there is nothing to do again (a finished Job).
     """
     if virtual is None or not wanted:
         return VirtualState.ABSENT
@@ -92,7 +99,7 @@ def virtual_state(
     if irreplaceable:
         return VirtualState.REALISED
     if not marks:
-        return VirtualState.NEW
+        return VirtualState.ENDED if ended else VirtualState.NEW
     if _has_ended(virtual):
         return VirtualState.ENDED
     return VirtualState.REALISED if md.marked_host_uid(virtual) else VirtualState.NEW

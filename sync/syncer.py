@@ -18,6 +18,7 @@ from sync import metadata as md
 from sync.actions import ACTIONS, end
 from sync.cluster import Cluster, ClusterError, Unreachable
 from sync.converge import restore_marker
+from sync.gate import Gate
 from sync.hooks import NoHooks, PodHooks, TwinLost
 from sync.informer import HostInformer
 from sync.limiter import Limiter
@@ -66,6 +67,8 @@ WITHHELD_AGAIN_S = 10.0
 REFUSED_AGAIN_S = 30.0
 """After a 403: a quota or a right may be given."""
 ANCHOR_RETRY_S = 2.0
+BUSY_AGAIN_S = 0.02
+"""A host answers a write in 2-5 ms, and a commit takes 1-3."""
 
 _ON_DEMAND = frozenset({CONFIGMAPS, SECRETS})
 """Synced only while something on the host names them."""
@@ -91,12 +94,14 @@ class Syncer:
         clock: Clock | None = None,
         rows: Sequence[Translator] = TRANSLATORS,
         workers: int = WORKERS,
+        gate: Gate | None = None,
     ) -> None:
-        """`context` without its callables and anchor_uid, which are filled in here."""
+        """`context` without its callables and anchor_uid, which are filled in here. `gate`: shared with who writes too."""
         clock = clock or SystemClock()
         self._rows = {row.resource: row for row in rows}
         self._store_id = store_id
         self._workers = workers
+        self._gate = gate or Gate()
         self.queue: WorkQueue[Key] = WorkQueue(
             clock=clock,
             priorities=PRIORITIES,
@@ -367,10 +372,22 @@ class Syncer:
             except QueueClosed:
                 return
             try:
-                await self._look(key)
+                await self._look_alone(key)
             finally:
                 self.queue.done(key)
             await asyncio.sleep(0)
+
+    async def _look_alone(self, key: Key) -> None:
+        """A Service that is being given numbers is not looked at: what is committed of it is not the latest."""
+        if key[0] != SERVICES:
+            await self._look(key)
+        elif not self._gate.try_enter(key[1:]):
+            self.queue.add_after(key, BUSY_AGAIN_S, self._priority(key))
+        else:
+            try:
+                await self._look(key)
+            finally:
+                self._gate.leave(key[1:])
 
     async def _look(self, key: Key) -> None:
         """One look, and what follows from how it ended."""
@@ -490,6 +507,7 @@ class Syncer:
             marks=row.marks,
             forwards_deletion=row.forwards_deletion,
             irreplaceable=work.virtual is not None and row.lost_status(work.virtual) is not None,
+            ended=work.virtual is not None and row.ended(work.virtual),
         )
         host = classify(work.twin, work.identity, virtual_uid=work.virtual_uid, marked_uid=work.marked_uid)
         return plan(state, host)

@@ -60,6 +60,15 @@ class _Hooks:
         if self.tokens is not None:
             self.tokens.gone(namespace, name)
 
+    async def before_template(self, resource: GVR, virtual: Obj, template: Obj) -> None:
+        return None
+
+    def template_gone(self, resource: GVR, namespace: str, name: str) -> None:
+        return None
+
+    def propagation(self, twin: Twin) -> str:
+        return "Background"
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Settings:

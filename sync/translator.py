@@ -135,6 +135,8 @@ class Context:
     """A tenant Service (shared), or None."""
     host_pod_uid: Callable[[str, str], str] = _no_uid
     """(tenant namespace, tenant pod) → uid of its twin, or ""."""
+    account: Callable[[str, str], Obj | None] = _no_service
+    """A tenant's ServiceAccount (namespace, name), private, or None."""
     mapped: Collection[tuple[str, str]] = ()
     """(namespace, name) of the tenant's Services that stand for Services of the host, if they have its label."""
     referenced: Callable[[Ref], bool] = _referenced
@@ -170,7 +172,7 @@ class Context:
         """The same for any kind, cluster-scoped ones too."""
         if row.cluster_scoped:
             return names.host_cluster_name(name, self.host_namespace, self.cluster)
-        return names.host_name(name, namespace, self.cluster)
+        return names.host_name(name, namespace, self.cluster, row.name_limit)
 
     def twin_namespace(self, row: Translator) -> str:
         return "" if row.cluster_scoped else self.host_namespace
@@ -262,6 +264,10 @@ def as_desired(desired: Obj) -> Obj:
     return desired
 
 
+def running(_virtual: Obj) -> bool:
+    return False
+
+
 def settled(_desired: Obj, _answer: Obj) -> Write | None:
     return None
 
@@ -312,6 +318,12 @@ class Translator:
     when_lost: WhenLost = WhenLost.RECREATE
     forwards_deletion: bool = False
     """Deletion goes out at once, with its grace (Pods); else the twin stays until the virtual object is gone."""
+    ended: Callable[[Obj], bool] = running
+    """What it was for is done (a finished Job): its twin is not made again."""
+    pod_template: Callable[[Obj], Obj] | None = None
+    """Of a workload: the template of the pods that the host's controller makes."""
+    name_limit: int = names.MAX_LENGTH
+    """Of the twin's name; less where the host's controllers append to it."""
     keeps_body: bool = False
     """The host's body is needed at each event (a status comes back)."""
     priority: int = 3
