@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from conformance import catalogue, e2e, expectation, report, result, run
-from conformance.checks.run import host_of
+from conformance.checks.run import Below, host_of
 from conformance.client import BadKubeconfig, Server
 from conformance.expectation import Expectation
 from conformance.replay import check, golden
@@ -33,7 +33,9 @@ def _run(args: argparse.Namespace) -> int:
     known = expectation.load(expectation.find(args.expected)) if args.expected else Expectation()
     what = run.plan(args.classes or ["all"], known, focus=args.focus, skip=args.skip, known_good=args.known_good)
     suite = e2e.find_suite(os.environ.get("E2E_BIN")) if what.official else None
-    below = host_of(args.host_kubeconfig, args.host_namespace, args.name) if args.host_kubeconfig else None
+    below = None
+    if args.host_kubeconfig:
+        below = Below(host_of(args.host_kubeconfig, args.host_namespace, args.name), args.start)
     print(f"conformance: {what.total} tests, {f'e2e.test {suite.version()}' if suite else 'no official ones'}")
     done = run.run(
         what, run.Target(args.kubeconfig, below), known,
@@ -134,7 +136,7 @@ def _run_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--focus", default="", metavar="RE", help="only tests whose name this is found in")
     parser.add_argument("--skip", default="", metavar="RE", help="no test whose name this is found in")
     parser.add_argument("--known-good", action="store_true", help="only tests that are expected to pass")
-    parser.add_argument("--parallel", type=int, default=2, metavar="N", help="official tests at a time; 2")
+    parser.add_argument("--parallel", type=int, default=2, metavar="N", help="tests at a time; 2")
     parser.add_argument("--timeout", type=float, default=120, metavar="MINUTES", help="of all official tests; 120")
     parser.add_argument("--out", type=Path, default=Path("conformance-out"), metavar="DIR")
     parser.add_argument("--expected", metavar="NAME", help="a file of conformance/expected, or a path")
@@ -142,6 +144,9 @@ def _run_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--host-kubeconfig", type=Path, help="of the cluster below, for checks that look at both")
     parser.add_argument("--host-namespace", default="", help="the namespace there that holds everything")
     parser.add_argument("--name", default="vapi", help="what ends translated names there; vapi")
+    parser.add_argument(
+        "--start", default="", metavar="COMMAND", help="starts a virtual cluster with certain options: checks/clusters"
+    )
     parser.set_defaults(do=_run)
 
 

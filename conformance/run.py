@@ -14,7 +14,7 @@ from pathlib import Path
 from conformance import catalogue, e2e, expectation, report, result
 from conformance.catalogue import Test
 from conformance.checks import run as checks
-from conformance.checks.setting import Host
+from conformance.checks.run import Below
 from conformance.checks.table import CHECKS
 from conformance.client import Server
 from conformance.expectation import Expectation
@@ -63,7 +63,7 @@ class Target:
     """`below` is the cluster that the server's pods run on, if we may look at it."""
 
     kubeconfig: Path
-    below: Host | None = None
+    below: Below | None = None
 
 
 def run(
@@ -88,9 +88,10 @@ def run(
     results: list[Result] = []
     with progress.ticking():
         try:
-            results += (
-                checks.run(what.own, kubeconfig=target.kubeconfig, below=target.below, told=told) if what.own else []
-            )
+            if what.own:
+                results += checks.run(
+                    what.own, kubeconfig=target.kubeconfig, below=target.below, told=told, parallel=parallel
+                )
             if what.official and suite:
                 results += _official(suite, what, target, out=out, parallel=parallel, timeout_s=timeout_s, told=told)
         except e2e.Interrupted as broken:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from conformance.checks.setting import IMAGE, LONG_S, Failed, Obj, Setting, expect, get, gone, is_ready, pod, until
+import functools
+
+from conformance.checks.setting import Failed, Obj, Setting, expect, get, gone, pod, until
 
 
 def runs_and_both_sides_agree(s: Setting) -> None:
@@ -12,12 +14,12 @@ def runs_and_both_sides_agree(s: Setting) -> None:
 
     def statuses() -> list[Obj]:
         sides = (s.get("pods", "web"), s.host.find("pods", "web", s.namespace))
-        return [_comparable(side["status"]) for side in sides if side]
+        return [comparable(side["status"]) for side in sides if side]
 
     until(statuses, lambda sides: sides[1:] == sides[:1], "the status to be equal on both sides")
 
 
-def _comparable(status: Obj) -> Obj:
+def comparable(status: Obj) -> Obj:
     """Without qosClass, which may differ, and observedGeneration, which counts each side's own generations."""
     conditions = [{k: v for k, v in c.items() if k != "observedGeneration"} for c in status.get("conditions", ())]
     kept = {k: v for k, v in status.items() if k not in ("qosClass", "observedGeneration")}
@@ -25,33 +27,18 @@ def _comparable(status: Obj) -> Obj:
 
 
 def is_scheduled_with_an_event(s: Setting) -> None:
-    s.running(pod("web"))
-
-    def scheduled() -> list[Obj]:
-        events = s.send("GET", f"/api/v1/namespaces/{s.namespace}/events")["items"]
-        return [e for e in events if e["reason"] == "Scheduled" and e["involvedObject"]["name"] == "web"]
-
-    event = until(scheduled, bool, "the event Scheduled")[0]
-    source = event.get("reportingComponent") or event.get("source", {}).get("component")
-    expect(source, "default-scheduler", "who reports Scheduled")
+    for name, spec in (("unnamed", {}), ("named", {"schedulerName": "default-scheduler"})):
+        s.running(pod(name, **spec))
+        look = functools.partial(s.events, of=name, reason="Scheduled")
+        event = until(look, bool, f"the event Scheduled of pod {name}")[0]
+        source = event.get("reportingComponent") or event.get("source", {}).get("component")
+        expect(source, "default-scheduler", "who reports Scheduled")
 
 
 def keeps_its_service_account(s: Setting) -> None:
     s.create("serviceaccounts", {"metadata": {"name": "robot"}})
     seen = s.running(pod("web", serviceAccountName="robot"))
     expect(seen["spec"]["serviceAccountName"], "robot", "spec.serviceAccountName")
-
-
-def readiness_gate_holds_it_back_until_set(s: Setting) -> None:
-    s.create("pods", pod("gated", readinessGates=[{"conditionType": "example.com/gate"}]))
-    seen = until(lambda: s.get("pods", "gated"), lambda p: p["status"].get("phase") == "Running", "Running", LONG_S)
-    if is_ready(seen):
-        raise Failed("ready, though its readiness gate is not set")
-    condition = {"type": "example.com/gate", "status": "True"}
-    path = f"/api/v1/namespaces/{s.namespace}/pods/gated/status"
-    change = {"status": {"conditions": [condition]}}
-    s.send("PATCH", path, change, content_type="application/strategic-merge-patch+json")
-    until(lambda: s.get("pods", "gated"), is_ready, "the pod to be ready once the gate is set", LONG_S)
 
 
 def environment_and_files_reach_it(s: Setting) -> None:
@@ -72,7 +59,7 @@ def environment_and_files_reach_it(s: Setting) -> None:
     volumes = [{"name": "m", "configMap": {"name": "config"}}, {"name": "s", "secret": {"secretName": "secret"}}]
     s.running(pod("reader", container=container, volumes=volumes))
     script = 'echo "$A|$B|$BOTH|$LITERAL|$(cat /m/key)|$(cat /s/key)"'
-    seen = s.kubectl("exec", "reader", "--", "sh", "-c", script).strip()
+    seen = s.sh("reader", script)
     expect(seen, "from-a-map|from-a-secret|Hello World|$(FIRST)|from-a-map|from-a-secret", "what the pod reads")
 
 
@@ -81,7 +68,7 @@ def older_services_are_in_its_environment(s: Setting) -> None:
     service = s.create("services", {"metadata": {"name": "svc"}, "spec": {"ports": [{"port": 8080}]}})
     env = [{"name": "URL", "value": "tcp://$(SVC_SERVICE_HOST):$(SVC_SERVICE_PORT)"}]
     s.running(pod("reader", container={"env": env}))
-    seen = s.kubectl("exec", "reader", "--", "sh", "-c", "echo $URL").strip()
+    seen = s.sh("reader", "echo $URL")
     expect(seen, f"tcp://{service['spec']['clusterIP']}:8080", "the variable composed of the Service's address")
 
 
@@ -91,18 +78,6 @@ def its_log_is_read(s: Setting) -> None:
     until(lambda: s.kubectl("logs", "talker"), lambda text: text.strip() == "spoken", "the log of the pod")
 
 
-def namespace_labels_are_on_the_host_pod(s: Setting) -> None:
-    host, label = s.host, "conformance.example.com/team"
-    s.running(pod("web"))
-    change = {"metadata": {"labels": {label: "blue"}}}
-    s.send("PATCH", f"/api/v1/namespaces/{s.namespace}", change, content_type="application/merge-patch+json")
-    until(
-        lambda: host.find("pods", "web", s.namespace),
-        lambda p: "blue" in p["metadata"].get("labels", {}).values(),
-        "the value of the Namespace's label on the host pod",
-    )
-
-
 def tokens_come_from_a_secret(s: Setting) -> None:
     host = s.host
     s.running(pod("web"))
@@ -110,6 +85,9 @@ def tokens_come_from_a_secret(s: Setting) -> None:
     sources = [x for v in found["spec"].get("volumes", ()) for x in v.get("projected", {}).get("sources", ())]
     if not sources or any("serviceAccountToken" in x for x in sources):
         raise Failed(f"sources of the projected token on the host: {sources}")
+    for name in (x["secret"]["name"] for x in sources if "secret" in x):
+        if get(host.api, f"/api/v1/namespaces/{host.namespace}/secrets/{name}") is None:
+            raise Failed(f"there is no Secret {name} on the host, which the pod's token comes from")
     if token := [k for k, v in found["metadata"].get("annotations", {}).items() if v.startswith("eyJ")]:
         raise Failed(f"the host pod has a token in its annotations: {token}")
 
@@ -132,31 +110,6 @@ def name_used_again_is_another_pod(s: Setting) -> None:
     statuses = second["status"]["containerStatuses"]
     if not s.simulated and statuses[0]["containerID"] == first["status"]["containerStatuses"][0]["containerID"]:
         raise Failed("the second pod shows the container of the first")
-
-
-def deployment_rolls_out_and_scales(s: Setting) -> None:
-    s.kubectl("create", "deployment", "web", f"--image={IMAGE}", "--replicas=2", "--", "sleep", "3600")
-    s.kubectl("rollout", "status", "deployment/web", "--timeout=100s")
-    s.kubectl("scale", "deployment/web", "--replicas=3")
-    s.kubectl("rollout", "status", "deployment/web", "--timeout=100s")
-    names = s.kubectl("get", "pods", "--selector=app=web", "--output=name").split()
-    expect(len(names), 3, "pods after scaling")
-
-
-def every_node_has_an_address(s: Setting) -> None:
-    nodes = get(s.api, "/api/v1/nodes") or {"items": []}
-    if not nodes["items"]:
-        raise Failed("there is no node")
-    for node in nodes["items"]:
-        types = [a["type"] for a in node["status"].get("addresses", ())]
-        if "InternalIP" not in types:
-            raise Failed(f"node {node['metadata']['name']} has no InternalIP: {types}")
-
-
-def it_runs_on_a_node_that_is_there(s: Setting) -> None:
-    node = s.running(pod("web"))["spec"].get("nodeName", "")
-    if get(s.api, f"/api/v1/nodes/{node}") is None:
-        raise Failed(f"the pod says it runs on {node!r}, which is no node")
 
 
 def long_and_awkward_names_run(s: Setting) -> None:

@@ -1,11 +1,14 @@
-"""Runs our own checks one after the other, each in a namespace of its own."""
+"""Runs our own checks, some at a time, each in a namespace of its own."""
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import random
 import string
 import time
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 import urllib3
@@ -13,27 +16,58 @@ from kubernetes import client
 from kubernetes.client.exceptions import ApiException
 
 from conformance.checks import table
-from conformance.checks.setting import Failed, Host, Setting, Unmet, connect, get, send, until
+from conformance.checks.clusters import Clusters, make_namespace
+from conformance.checks.setting import CORE, Failed, Host, Setting, Unmet, connect, get, send
 from conformance.result import Outcome, Result
 
 
-def run(names: Iterable[str], *, kubeconfig: Path, below: Host | None, told: Callable[[Result], None]) -> list[Result]:
-    """A result for each of these names of `table.CHECKS`; `told` hears of each as it ends."""
-    api, results = connect(kubeconfig), []
-    nodes = (get(api, "/api/v1/nodes") or {}).get("items", [])
+@dataclasses.dataclass(frozen=True, slots=True)
+class Below:
+    """The cluster below, and the command that starts other virtual clusters on it; "": none."""
+
+    host: Host
+    start: str = ""
+
+
+def run(
+    names: Iterable[str],
+    *,
+    kubeconfig: Path,
+    below: Below | None,
+    told: Callable[[Result], None],
+    parallel: int = 1,
+) -> list[Result]:
+    """A result for each of these names of `table.CHECKS`; `told` hears of each as it ends, in any order."""
+    api = connect(kubeconfig)
+    nodes = (get(api, f"{CORE}/nodes") or {}).get("items", [])
     simulated = any(n["status"]["nodeInfo"]["containerRuntimeVersion"].startswith("simulated") for n in nodes)
-    for name in names:
-        setting = Setting(api, kubeconfig, _fresh_namespace(), simulated, below)
-        results.append(_checked(name, setting))
-        told(results[-1])
-    return results
+    results: dict[str, Result] = {}
+    with contextlib.ExitStack() as stack:
+        starter = None
+        if below is not None and below.start:
+            starter = Clusters(below.start, below.host.api)
+            stack.callback(starter.close)
+        base = Setting(api, kubeconfig, "", simulated, below.host if below else None, starter)
+        pool = ThreadPoolExecutor(parallel)
+        stack.callback(pool.shutdown, cancel_futures=True)  # on Ctrl-C: what runs tidies up, nothing more begins
+        futures = [pool.submit(_checked, name, _fresh(base)) for name in names]
+        for future in as_completed(futures):
+            one = future.result()
+            results[one.name] = one
+            told(one)
+    return [results[name] for name in names]
+
+
+def _fresh(base: Setting) -> Setting:
+    namespace = "check-" + "".join(random.choices(string.ascii_lowercase + string.digits, k=5))
+    return dataclasses.replace(base, namespace=namespace, made=[], made_below=[], others=[])
 
 
 def _checked(name: str, setting: Setting) -> Result:
     start = time.monotonic()
     outcome, message = Outcome.PASS, ""
     try:
-        _make_namespace(setting)
+        make_namespace(setting)
         table.CHECKS[name](setting)
     except Unmet as error:
         outcome, message = Outcome.SKIP, str(error)
@@ -46,21 +80,18 @@ def _checked(name: str, setting: Setting) -> Result:
     return Result(name, outcome, time.monotonic() - start, message)
 
 
-def _fresh_namespace() -> str:
-    return "check-" + "".join(random.choices(string.ascii_lowercase + string.digits, k=5))
-
-
-def _make_namespace(setting: Setting) -> None:
-    send(setting.api, "POST", "/api/v1/namespaces", {"metadata": {"name": setting.namespace}})
-    until(lambda: setting.get("serviceaccounts", "default"), lambda found: True, "the default service account")
-
-
 def _tidy(setting: Setting) -> None:
-    for path in (*setting.made, f"/api/v1/namespaces/{setting.namespace}"):
-        try:
-            send(setting.api, "DELETE", path, {})
-        except (ApiException, urllib3.exceptions.HTTPError):
-            continue  # gone already, or the server is: the next check says so
+    for one in (setting, *setting.others):
+        for path in (*one.made, f"{CORE}/namespaces/{one.namespace}"):
+            _delete(one.api, path)
+        if one.below is not None:
+            for path in one.made_below:
+                _delete(one.below.api, path)
+
+
+def _delete(api: client.ApiClient, path: str) -> None:
+    with contextlib.suppress(ApiException, urllib3.exceptions.HTTPError):  # gone; or the server is: the next check says
+        send(api, "DELETE", path, {})
 
 
 def host_of(kubeconfig: Path, namespace: str, cluster: str) -> Host:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 
 import pytest
@@ -40,5 +41,30 @@ def test_the_sig_of_a_test_stands_at_its_beginning() -> None:
 
 
 def test_every_check_of_ours_names_its_group_first() -> None:
-    groups = {name.partition("]")[0] for name in CHECKS}
-    assert groups == {"[pods", "[services", "[endpoints", "[configs", "[nodes", "[events", "[names"}
+    groups = {name.partition("]")[0].removeprefix("[") for name in CHECKS}
+    assert groups == {
+        *("pods", "services", "configs", "volumes", "policies", "nodes", "events", "classes", "dns"),
+        *("workloads", "drift"),
+    }
+
+
+def test_every_line_of_the_checklist_stands_in_one_check() -> None:
+    """Those of this list; what is left out stands in the table's docstring."""
+    lines = [line for name in CHECKS for line in _lines(name)]
+    assert len(lines) == len(set(lines))
+    for group, last, missing in (
+        ("POD", 25, {21}),
+        ("SVC", 28, {10, 12, *range(14, 27)}),
+        ("VOL", 6, set()),
+        ("NODE", 3, set()),
+        ("CLS", 14, set()),
+        ("DNS", 2, set()),
+        ("SCH", 3, set()),
+    ):
+        assert {f"{group}-{n}" for n in set(range(1, last + 1)) - missing} <= set(lines)
+
+
+def _lines(name: str) -> list[str]:
+    """`POD-8 … POD-10` are three."""
+    found = re.findall(r"([A-Z]+)-(\d+)(?: … [A-Z]+-(\d+))?", name)
+    return [f"{group}-{n}" for group, first, last in found for n in range(int(first), int(last or first) + 1)]
