@@ -10,6 +10,7 @@ import dataclasses
 import logging
 from collections.abc import Callable
 
+from sync import metadata as md
 from sync.cluster import Cluster, ClusterError
 from sync.cluster_dns import ClusterDns
 from sync.events import Events
@@ -89,6 +90,8 @@ class Settings:
     """Resources (plurals) of translators.table that stay in the tenant."""
     mapped_in: tuple[Mapped, ...] = ()
     mapped_out: tuple[Mapped, ...] = ()
+    from_host: md.KeyPatterns = dataclasses.field(default_factory=md.KeyPatterns)
+    """Keys of labels and annotations that the host owns."""
 
 
 class Tenancy:
@@ -115,6 +118,7 @@ class Tenancy:
             host_namespace=settings.host_namespace,
             service_account=settings.service_account,
             cluster_domain=settings.cluster_domain,
+            from_host=settings.from_host,
             mapped=frozenset((m.target_namespace, m.target) for m in settings.mapped_in),
             node_selector=settings.nodes.selector,
             tolerations=settings.nodes.tolerations,

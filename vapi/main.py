@@ -32,6 +32,7 @@ from storage.store import Store
 from sync import nodes_copy, service_mapping
 from sync.anchor import AnchorMismatch
 from sync.cluster import ClusterError
+from sync.metadata import KeyPatterns
 from sync.own_service import OwnService
 from sync.services import HostAllocator
 from sync.tenancy import Settings as TenancySettings
@@ -309,6 +310,7 @@ def _tenancy(
             not_sent=config.not_sent,
             mapped_in=service_mapping.from_host(config.service_mapping_from_host),
             mapped_out=service_mapping.to_host(config.service_mapping_to_host),
+            from_host=KeyPatterns(config.sync_from_host_labels, config.sync_from_host_annotations),
         ),
         store_id=identity,
         events=manager.events.record,
