@@ -10,16 +10,15 @@ import random
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 
-from vapi.auth.tokens import EXTENDED_FROM_S, SERVICE_ACCOUNTS
+from vapi.auth.tokens import SERVICE_ACCOUNTS
 from vapi.cacher.entry import Entry
 from vapi.gvk import Obj
 from vapi.objectmeta import SUFFIX_ALPHABET, SUFFIX_LENGTH
 from vapi.registry.admission import AdmissionPlugin, AdmissionRequest, Lookup, Operation
 from vapi.registry.plugins.memo import EntryMemo
 from vapi.registry.plugins.refusal import refuse
+from vapi.resources.token_volume import VOLUME_PREFIX, mount_token
 
-MOUNT_PATH = "/var/run/secrets/kubernetes.io/serviceaccount"
-VOLUME_PREFIX = "kube-api-access-"
 MIRROR = "kubernetes.io/config.mirror"
 ENFORCE_MOUNTABLE = "kubernetes.io/enforce-mountable-secrets"
 DEFAULT = "default"
@@ -100,23 +99,7 @@ class _ServiceAccount:
             spec["imagePullSecrets"] = [{"name": name} for name in account.pull_secrets]
 
     def _mount_token(self, spec: Obj) -> None:
-        volumes = spec.get("volumes") or ()
-        name = next((v["name"] for v in volumes if v.get("name", "").startswith(VOLUME_PREFIX)), "") if volumes else ""
-        given = bool(name)
-        if not given:
-            name = VOLUME_PREFIX + "".join(self._rng.choices(SUFFIX_ALPHABET, k=SUFFIX_LENGTH))
-        needed = False
-        for field in ("initContainers", "containers"):
-            for container in spec.get(field) or ():
-                mounts = container.get("volumeMounts")
-                # a mount of the container's own at that path takes precedence
-                if mounts and any(mount.get("mountPath") == MOUNT_PATH for mount in mounts):
-                    continue
-                mount = {"name": name, "readOnly": True, "mountPath": MOUNT_PATH}
-                container["volumeMounts"] = [*mounts, mount] if mounts else [mount]
-                needed = True
-        if needed and not given:
-            spec["volumes"] = [*volumes, {"name": name, "projected": token_volume_source()}]
+        mount_token(spec, VOLUME_PREFIX + "".join(self._rng.choices(SUFFIX_ALPHABET, k=SUFFIX_LENGTH)))
 
     def validate(self, request: AdmissionRequest) -> None:
         """Once more, on what later mutation left."""
@@ -138,24 +121,6 @@ class _ServiceAccount:
             problem = next(_unmountable(spec, account, name), "")
             if problem:
                 raise refuse(request, problem)
-
-
-def token_volume_source() -> Obj:
-    """The projected volume: token, CA and namespace, in this order (contract §4.3)."""
-    return {
-        "sources": [
-            {"serviceAccountToken": {"expirationSeconds": EXTENDED_FROM_S, "path": "token"}},
-            {"configMap": {"name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": "ca.crt"}]}},
-            {
-                "downwardAPI": {
-                    "items": [
-                        {"path": "namespace", "fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.namespace"}}
-                    ]
-                }
-            },
-        ],
-        "defaultMode": 420,
-    }
 
 
 def _facts(obj: Obj) -> _Account:

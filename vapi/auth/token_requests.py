@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 from vapi import errors
 from vapi.auth.tokens import (
-    EXTENDED_FROM_S,
     EXTENDED_TO_S,
     NODES,
     PODS,
@@ -25,6 +24,7 @@ from vapi.clock import Clock
 from vapi.errors import Cause
 from vapi.gvk import GVK, GVR, GroupVersion, Obj
 from vapi.registry.admission import Lookup
+from vapi.resources.token_volume import EXTENDED_FROM_S
 
 TOKEN_REQUEST = GVK("authentication.k8s.io", "v1", "TokenRequest")
 DEFAULT_S = 3600
@@ -36,7 +36,7 @@ _BINDABLE = {"Pod": PODS, "Secret": SECRETS, "Node": NODES}
 
 @dataclass(frozen=True, slots=True)
 class Issued:
-    """`expires`: when a client should have renewed it; the token may live longer (see tokens.EXTENDED_FROM_S)."""
+    """`expires`: when a client should have renewed it; the token may live longer (see token_volume.EXTENDED_FROM_S)."""
 
     token: str
     expires: dt.datetime

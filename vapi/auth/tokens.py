@@ -31,9 +31,6 @@ from vapi.registry.admission import Lookup
 
 DEFAULT_ISSUER = "https://kubernetes.default.svc.cluster.local"
 LEGACY_ISSUER = "kubernetes/serviceaccount"
-EXTENDED_FROM_S = 3607
-"""A pod's projected token asks for just this; it is then valid for a year and warns after it.
-Source: WarnOnlyBoundTokenExpirationSeconds, ExpirationExtensionSeconds."""
 EXTENDED_TO_S = 365 * 24 * 3600
 LEEWAY_S = 60
 """Of expiry and of deletions. Source: go-jose DefaultLeeway, used by the validator."""

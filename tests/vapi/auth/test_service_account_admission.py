@@ -10,10 +10,11 @@ import pytest
 from tests.vapi.auth.shelf import Shelf, pod, service_account
 from tests.vapi.auth.writes import admit, create, refusal
 from tests.vapi.schema.golden import recorded
-from vapi.auth.service_account_admission import ATTEMPTS, MOUNT_PATH, service_account_plugin
+from vapi.auth.service_account_admission import ATTEMPTS, service_account_plugin
 from vapi.errors import ApiError
 from vapi.gvk import Obj
 from vapi.registry.admission import AdmissionPlugin
+from vapi.resources.token_volume import MOUNT_PATH
 
 SHELF = Shelf(
     service_account(),

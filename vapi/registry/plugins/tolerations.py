@@ -16,16 +16,7 @@ def default_toleration_seconds() -> AdmissionPlugin:
     def mutate(request: AdmissionRequest) -> None:
         if request.obj is None:
             return
-        spec = request.obj["spec"]
-        tolerations = spec.get("tolerations")
-        if not tolerations:
-            spec["tolerations"] = [_stays(NOT_READY), _stays(UNREACHABLE)]
-            return
-        if {t.get("key") for t in tolerations if t.get("effect") == "NoExecute"} >= _BOTH:
-            return  # as every stored Pod has them
-        missing = [key for key in (NOT_READY, UNREACHABLE) if not any(_tolerates(t, key) for t in tolerations)]
-        if missing:
-            spec["tolerations"] = [*tolerations, *map(_stays, missing)]
+        stay_a_while(request.obj["spec"])
 
     return AdmissionPlugin(
         "DefaultTolerationSeconds",
@@ -33,6 +24,19 @@ def default_toleration_seconds() -> AdmissionPlugin:
         frozenset({("", "pods")}),
         mutate=mutate,
     )
+
+
+def stay_a_while(spec: Obj) -> None:
+    """Edits a PodSpec: the tolerations that every stored Pod has."""
+    tolerations = spec.get("tolerations")
+    if not tolerations:
+        spec["tolerations"] = [_stays(NOT_READY), _stays(UNREACHABLE)]
+        return
+    if {t.get("key") for t in tolerations if t.get("effect") == "NoExecute"} >= _BOTH:
+        return
+    missing = [key for key in (NOT_READY, UNREACHABLE) if not any(_tolerates(t, key) for t in tolerations)]
+    if missing:
+        spec["tolerations"] = [*tolerations, *map(_stays, missing)]
 
 
 def taint_nodes() -> AdmissionPlugin:
