@@ -360,6 +360,8 @@ async def observe_status(engine: Engine, work: Work) -> None:
     live = twin.obj()
     virtual = work.obj
     if work.row.marks:
+        if engine.context.virtual_nodes and not (live["spec"].get("nodeName") or virtual["spec"].get("nodeName")):
+            return  # the tenant's scheduler has the say until the host has bound it
         virtual = await _bound(engine, work, virtual, live)
     changes = work.row.brought_back(virtual, live)
     keys = keys_from_host(virtual, live, engine.context.from_host)

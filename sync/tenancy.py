@@ -18,6 +18,7 @@ from sync.nodes import Nodes
 from sync.nodes_copy import NodeRules
 from sync.own_service import OwnService, ensure_own_service
 from sync.ownership import Twin
+from sync.placing import HostBinder
 from sync.service_mapping import Mapped, ServiceMapping
 from sync.services import HostAllocator
 from sync.state import EventSink
@@ -146,6 +147,17 @@ class Tenancy:
             on_host=lambda namespace, name: self.syncer.twin(Ref(PODS, namespace, name)) is not None,
         )
         self._nodes = hooks.nodes = Nodes(virtual=virtual, host=host, clock=clock, rules=settings.nodes)
+        self.binder = HostBinder(
+            virtual=virtual,
+            twin=self.syncer.twin,
+            touch=self.syncer.touch,
+            synced=self.syncer.synced,
+            clock=clock,
+        )
+        """What the scheduler of virtual nodes binds by."""
+        if settings.nodes.virtual:
+            self.syncer.use(chosen_node=self.binder.chosen)
+            self.syncer.on_twin(self.binder.twin_changed)
         self._dns = ClusterDns(virtual, expected=settings.dns, known=self._dns_known, events=events, clock=clock)
         hooks.dns = lambda pod: self._dns.before_create(pod, self.syncer.context)
         self._events = Events(
@@ -199,6 +211,7 @@ class Tenancy:
         """Raises AnchorMismatch if the host's objects belong to another store."""
         try:
             async with asyncio.TaskGroup() as group:
+                group.create_task(self.binder.run(), name="binder")
                 group.create_task(self._beside(), name="tokens, nodes and events")
                 await self.syncer.run()
         finally:
