@@ -22,6 +22,7 @@ from collections.abc import AsyncIterator, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import uvloop
 
@@ -48,16 +49,21 @@ from vapi.auth.authenticator import Anonymous
 from vapi.auth.rbac import Rbac
 from vapi.clock import SystemClock
 from vapi.config import Address, Config, ConfigError, in_cluster_namespace, kubectl_command
+from vapi.config_values import NodesMode
 from vapi.control import controllers
+from vapi.control.controller import Controller
 from vapi.control.controllers import ControllerManager
 from vapi.control.controllers import Settings as ControllerSettings
 from vapi.control.node_leases import NodeLeases
+from vapi.control.scheduler.scheduler import Scheduler
 from vapi.control.service_ip import ServiceAllocator
+from vapi.control.taint_eviction import TaintEvictionController
 from vapi.dns import choice as dns_choice
 from vapi.dns.installer import DnsInstaller
 from vapi.dns.manifest import Mode as DnsMode
 from vapi.dns.manifest import Settings as DnsSettings
 from vapi.errors import ApiError
+from vapi.gvk import Obj
 from vapi.hosts import HostError, HostTunnel, SimulatedTunnel
 from vapi.plane import ControlPlane, running_plane
 from vapi.registry.admission import Lookup
@@ -213,16 +219,20 @@ async def virtual_cluster(config: Config) -> AsyncIterator[RunningCluster]:
         if config.controllers_external and host is not None:
             manager.controllers.append(NodeLeases(manager.context))
         manager.controllers.append(DnsInstaller(manager.context, dns, lambda: numbers is None or numbers.attached))
+        tenancy = None
+        if host is not None:
+            assert numbers is not None
+            tenancy = _tenancy(config, namespace, plane, api, host, numbers, manager, await store_id(store), dns)
+            if config.sync_nodes_mode is NodesMode.VIRTUAL:
+                manager.controllers += _of_virtual_nodes(config, manager, tenancy)
         group.start(manager.run(), "controllers")
         group.start(compactor.run(store, told=plane.feed.compact), "compactor")
         group.start(api.run(), "certificates")
         group.start(_collect_garbage(), "garbage collection")
-        if host is None:
+        if tenancy is None:
             first = str(ipaddress.ip_network(SERVICE_RANGE)[1])
             await _kubernetes_service(plane, api, config, OwnService(first, 443), SERVICE_RANGE)
         else:
-            assert numbers is not None
-            tenancy = _tenancy(config, namespace, plane, api, host, numbers, manager, await store_id(store), dns)
             group.start(_follow_host(tenancy, plane, api, config), "syncer")
         yield RunningCluster(plane, api, kubeconfig)
 
@@ -323,6 +333,18 @@ def _tenancy(
     else:
         api.tunnel.inner = SimulatedTunnel(tenancy.tunnels)
     return tenancy
+
+
+def _of_virtual_nodes(config: Config, manager: ControllerManager, tenancy: Tenancy) -> list[Controller[Any]]:
+    """Who places the tenant's pods on its own Nodes, and who makes them leave."""
+
+    def serves(node: Obj) -> bool:
+        return nodes_copy.VIRTUAL in (node["metadata"].get("labels") or {})
+
+    found: list[Controller[Any]] = [Scheduler(manager.context, binder=tenancy.binder, serves=serves)]
+    if not config.controllers_external:
+        found.append(TaintEvictionController(manager.context))
+    return found
 
 
 async def _follow_host(tenancy: Tenancy, plane: ControlPlane, api: Api, config: Config) -> None:
