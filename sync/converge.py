@@ -8,16 +8,17 @@ for pods strategic patches of their mutable paths. Spec and status are never one
 from __future__ import annotations
 
 import logging
-from typing import Any
 
 from sync import metadata as md
 from sync.cluster import ClusterError, PatchType, Unreachable
+from sync.exact import beyond
 from sync.ownership import HostState, Twin, applier_patch, classify, is_unmarked_twin
 from sync.state import SYNC_ERROR, SYNC_WARNING, Engine, Key, Work, with_desired_hash
-from sync.translator import Ref, Translator, Write
+from sync.translator import CLAIMS, Ref, Write
 from sync.translators.plain import contains
 from vapi.control.workqueue import Permanent, Retry
 from vapi.gvk import Obj
+from vapi.resources.strategies.mirrors import MIRROR
 
 log = logging.getLogger(__name__)
 
@@ -77,7 +78,7 @@ def _missing_references(engine: Engine, work: Work) -> list[Key]:
     for ref in refs:
         entry = engine.virtual.cached(ref.resource, ref.namespace, ref.name)
         informer = engine.informers.get(ref.resource)
-        if entry is None or informer is None:
+        if entry is None or informer is None or MIRROR in entry.labels:
             continue
         twin = informer.get(engine.context.twin_name(informer.row, ref.name, ref.namespace))
         if twin is None or twin.deleting or twin.object_uid != entry.uid:
@@ -174,7 +175,7 @@ async def _apply(engine: Engine, work: Work, desired: Obj) -> None:
     if engine.tables.settled.get(work.key) == (digest, twin.revision):
         return
     live = twin.obj() if twin.value is not None else None
-    if twin.desired == digest and live is not None and contains(live, body) and not beyond(work.row, live, body):
+    if twin.desired == digest and live is not None and contains(live, body) and not beyond(work.row.exact, live, body):
         engine.tables.settled[work.key] = (digest, twin.revision)
         if not work.row.keeps_body:
             engine.informers[work.row.resource].drop_body(twin)
@@ -192,57 +193,30 @@ async def _apply(engine: Engine, work: Work, desired: Obj) -> None:
         if error.code != 422:
             raise
         live = await _live(engine, work)
-        if not work.row.replace(desired, live):
+        if work.row.replace(desired, live):
+            await _replace(engine, work, twin)
+        if not beyond(work.row.exact, live, body):
             raise
-        await _replace(engine, work, twin)
-        return
+        await _take_out(engine, work, twin, live, body)  # what was added does not go with what is wanted
+        raise Retry(0) from error
     work.twin = engine.informers[work.row.resource].answered(answer)
-    surplus = beyond(work.row, answer, body)
-    if surplus:
-        await engine.limiter.take(work.row.priority)
-        answer = await engine.host.patch(
-            work.row.resource,
-            engine.context.twin_namespace(work.row),
-            twin.name,
-            {"metadata": {"uid": twin.uid}, **surplus},
-            content_type=PatchType.MERGE,
-        )
+    if beyond(work.row.exact, answer, body):
+        answer = await _take_out(engine, work, twin, answer, body)
         work.twin = engine.informers[work.row.resource].answered(answer)
     _settle(engine, work, work.twin, answer, body, digest)
     log.debug("host object applied", extra={"resource": work.row.resource.resource, "key": work.key[1:]})
 
 
-def beyond(row: Translator, live: Obj, desired: Obj) -> Obj:
-    """A merge patch that takes out of `live` what the fields `row.exact` have more than `desired`; {} for nothing.
-
-    An apply leaves what others have added under keys of their own.
-    """
-    patch: dict[str, Any] = {}
-    for path in row.exact:
-        *above, field = path.split(".")
-        have, want, there = live, desired, patch
-        for part in above:
-            have, want = have.get(part) or {}, want.get(part) or {}
-        if field not in have:
-            continue
-        surplus = _surplus(have[field], want[field]) if field in want else None
-        if surplus is not _NONE:
-            for part in above:
-                there = there.setdefault(part, {})
-            there[field] = surplus
-    return patch
-
-
-_NONE = object()
-
-
-def _surplus(live: object, desired: object) -> object:
-    """What a merge patch must say so that `live` has no more than `desired`; _NONE: nothing."""
-    if isinstance(live, dict) and isinstance(desired, dict):
-        found = {k: (_surplus(v, desired[k]) if k in desired else None) for k, v in live.items()}
-        found = {k: v for k, v in found.items() if v is not _NONE}
-        return found or _NONE
-    return desired if isinstance(live, list) and live != desired else _NONE
+async def _take_out(engine: Engine, work: Work, twin: Twin, live: Obj, body: Obj) -> Obj:
+    """What others have added under keys of their own, which an apply leaves."""
+    await engine.limiter.take(work.row.priority)
+    return await engine.host.patch(
+        work.row.resource,
+        engine.context.twin_namespace(work.row),
+        twin.name,
+        {"metadata": {"uid": twin.uid}, **beyond(work.row.exact, live, body)},
+        content_type=PatchType.MERGE,
+    )
 
 
 async def _live(engine: Engine, work: Work) -> Obj:
@@ -292,9 +266,11 @@ async def _patch(engine: Engine, work: Work, desired: Obj) -> None:
     assert update is not None
     live = work.there.obj()
     for write in update(desired, live):
-        work.look_again = True
         answer = await _write(engine, work, write)
-        if answer is not None and not write.subresource:
+        if answer is None:
+            continue  # refused, and told: not asked again before something changes
+        work.look_again = True
+        if not write.subresource:
             await _note_answer(engine, work, desired, answer)
 
 
@@ -363,6 +339,8 @@ async def observe_status(engine: Engine, work: Work) -> None:
         if engine.context.virtual_nodes and not (live["spec"].get("nodeName") or virtual["spec"].get("nodeName")):
             return  # the tenant's scheduler has the say until the host has bound it
         virtual = await _bound(engine, work, virtual, live)
+    if work.row.resource == CLAIMS:
+        await engine.hooks.before_bound(live)
     changes = work.row.brought_back(virtual, live)
     keys = keys_from_host(virtual, live, engine.context.from_host)
     if keys or changes:
