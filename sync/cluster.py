@@ -41,14 +41,17 @@ class ClusterEvent:
 
 
 class ClusterError(Exception):
-    """An answer other than success: the Status' code, reason and message (host names in it are the host's)."""
+    """An answer other than success: the Status' code, reason, message and details (names in it are the host's)."""
 
-    def __init__(self, code: int, reason: str, message: str, retry_after_s: float = 0.0) -> None:
+    def __init__(
+        self, code: int, reason: str, message: str, retry_after_s: float = 0.0, details: Obj | None = None
+    ) -> None:
         super().__init__(message)
         self.code = code
         self.reason = reason
         self.message = message
         self.retry_after_s = retry_after_s
+        self.details = details
 
 
 class Unreachable(ClusterError):
@@ -81,6 +84,9 @@ class Cluster(Protocol):
 
     async def apply(self, gvr: GVR, obj: Obj, *, force: bool = True, subresource: str = "") -> Obj:
         """Server-side apply under the field manager `vapi`; with metadata.uid it never creates."""
+
+    async def rehearse(self, gvr: GVR, obj: Obj, *, apply: bool) -> Obj:
+        """What `create`, or `apply`, would answer: a dry run."""
 
     async def patch(
         self,

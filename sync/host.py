@@ -335,6 +335,16 @@ class HostCluster:
         applied: Obj = await self._send("PATCH", path, body=obj, content_type=PatchType.APPLY)
         return applied
 
+    async def rehearse(self, gvr: GVR, obj: Obj, *, apply: bool) -> Obj:
+        metadata = obj["metadata"]
+        query = {"fieldManager": md.FIELD_MANAGER, "dryRun": "All", **({"force": "true"} if apply else {})}
+        path = _path(gvr, metadata.get("namespace", ""), metadata["name"] if apply else "", query=query)
+        if apply:
+            answer: Obj = await self._send("PATCH", path, body=obj, content_type=PatchType.APPLY)
+        else:
+            answer = await self._send("POST", path, body=obj)
+        return answer
+
     async def patch(
         self,
         gvr: GVR,
@@ -419,14 +429,17 @@ def _path(
 
 def _error(status: int, headers: Mapping[str, str], content: bytes) -> ClusterError:
     """From a Status, or from whatever else stands between us and the host."""
+    details = None
     try:
         answer = orjson.loads(content)
         reason, message = str(answer.get("reason") or ""), str(answer.get("message") or "")
+        details = answer.get("details")
     except (ValueError, AttributeError):
         reason, message = "", content[:200].decode(errors="replace").strip()
     retry_after = headers.get("Retry-After", "")
     retry_after_s = float(retry_after) if retry_after.isdigit() else (1.0 if status == 429 else 0.0)
-    return ClusterError(status, reason, message or f"the host answered {status}", retry_after_s)
+    told = message or f"the host answered {status}"
+    return ClusterError(status, reason, told, retry_after_s, details if isinstance(details, dict) else None)
 
 
 def _reason(error: BaseException | None) -> str:

@@ -51,7 +51,7 @@ def _translated() -> Iterator[None]:
     try:
         yield
     except ApiError as error:
-        raise ClusterError(error.code, error.reason, error.message, error.retry_after_s) from error
+        raise ClusterError(error.code, error.reason, error.message, error.retry_after_s, error.details) from error
 
 
 class InProcessCluster:
@@ -134,6 +134,13 @@ class InProcessCluster:
                 force=force,
             )
 
+    async def rehearse(self, gvr: GVR, obj: Obj, *, apply: bool) -> Obj:
+        client = self._client.rehearsing()
+        if not apply:
+            with _translated():
+                return await client.create(gvr, _private(obj))
+        return await InProcessCluster(client).apply(gvr, obj)
+
     async def patch(
         self,
         gvr: GVR,
@@ -197,6 +204,11 @@ class VirtualCluster(InProcessCluster):
     def on_change(self, gvr: GVR, handler: Callable[[Record, Record | None], None]) -> Callable[[], None]:
         """`handler(entry, old)` for every change, inside dispatch: keep a key, do not work. The answer takes it off."""
         return self._client.on_change(gvr, lambda change: handler(change.entry, change.old))
+
+    async def copy(self, gvr: GVR, obj: Obj) -> Obj:
+        """Create the mirror of what the host has already: with its uid and age, and no admission asked."""
+        with _translated():
+            return await self._client.copy(gvr, _private(obj))
 
     async def bind(self, namespace: str, name: str, node: str, *, uid: str) -> Obj:
         """Put a Pod on a node, once."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
@@ -11,14 +12,18 @@ import pytest
 from storage.memory import MemoryStore
 from sync import metadata as md
 from sync.cluster import Cluster, ClusterError, Unreachable
-from sync.services import HostAllocator, keep_numbers
-from sync.translator import Context
-from sync.virtual import InProcessCluster
+from sync.ownership import make_twin
+from sync.services import NO_HOST, NUMBERS, STILL_GOING, HostAllocator
+from sync.syncer import Syncer
+from sync.translator import Context, Ref
+from sync.virtual import InProcessCluster, VirtualCluster
 from tests.planes import NAMESPACES, SERVICES, FakeClock, plane, schemas
-from vapi.control.service_ip import ServiceAllocator
+from vapi.control.service_ip import DRY_RUN_PORT, ServiceAllocator
 from vapi.errors import ApiError
 from vapi.gvk import GVR, Obj
 from vapi.plane import ControlPlane, running_plane
+from vapi.registry.admission import Lookup
+from vapi.registry.allocator import Allocator
 from vapi.registry.client import Client
 
 HOST_NAMESPACE = "host-ns"
@@ -58,7 +63,7 @@ async def bench(around: Callable[[Cluster], Cluster] = lambda host: host) -> Asy
     async with (
         plane(clock=clock) as _,
         running_plane(
-            MemoryStore(), clock=clock, schemas=schemas(), allocators=lambda _: {("", "services"): allocator}
+            MemoryStore(), clock=clock, schemas=schemas(), allocators=lambda lookup: _given(allocator, lookup)
         ) as tenant,
         running_plane(
             MemoryStore(),
@@ -71,6 +76,44 @@ async def bench(around: Callable[[Cluster], Cluster] = lambda host: host) -> Asy
         await host.client("test").create(NAMESPACES, {"metadata": {"name": HOST_NAMESPACE}})
         allocator.attach(around(InProcessCluster(host.client("vapi"))), context)
         yield Bench(tenant, host, allocator, clock)
+
+
+def _given(allocator: HostAllocator, lookup: Lookup) -> dict[tuple[str, str], Allocator]:
+    allocator.use(lookup)
+    return {("", "services"): allocator}
+
+
+@contextlib.asynccontextmanager
+async def synced(b: Bench, host: Cluster | None = None) -> AsyncIterator[Syncer]:
+    """With a syncer that looks at what the allocator does."""
+    syncer = Syncer(
+        virtual=VirtualCluster(b.tenant.client("vapi-syncer")),
+        host=host or InProcessCluster(b.host.client("vapi")),
+        context=context(),
+        store_id="s",
+        events=lambda *_: None,
+        rate=0,
+        gate=b.allocator.gate,
+    )
+    b.allocator.attach(
+        host or InProcessCluster(b.host.client("vapi")),
+        lambda: syncer.context,
+        lambda: syncer.informers[SERVICES].twins(),
+    )
+    task = asyncio.create_task(syncer.run())
+    await syncer.synced.wait()
+    try:
+        yield syncer
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+async def until(condition: Callable[[], object]) -> None:
+    async with asyncio.timeout(5):
+        while not condition():  # noqa: ASYNC110 - many things, and none has an event of its own
+            await asyncio.sleep(0)
 
 
 def service(name: str, **spec: object) -> Obj:
@@ -88,11 +131,18 @@ async def test_a_service_has_the_address_and_node_port_of_its_twin() -> None:
         assert md.ALLOCATED_AT in twin["metadata"]["annotations"]
 
 
-@pytest.mark.parametrize("spec", [{"clusterIP": "None"}, {"type": "ExternalName", "externalName": "example.com"}])
-async def test_what_needs_no_number_does_not_ask_the_host(spec: dict[str, object]) -> None:
+async def test_what_needs_no_number_does_not_ask_the_host() -> None:
     async with bench() as b:
-        await b.client.create(SERVICES, service("web", **spec))
+        await b.client.create(SERVICES, service("web", type="ExternalName", externalName="example.com"))
         assert b.twin("web") is None
+
+
+async def test_a_headless_service_has_the_families_of_the_host() -> None:
+    async with bench() as b:
+        made = await b.client.create(SERVICES, service("web", clusterIP="None", selector={"a": "b"}))
+        twin = b.the_twin("web")
+        assert [made["spec"][key] for key in NUMBERS[:4]] == ["None", ["None"], ["IPv4"], "SingleStack"]
+        assert all(made["spec"].get(key) == twin["spec"].get(key) for key in NUMBERS)
 
 
 async def test_a_taken_address_is_the_hosts_error_in_the_tenants_names() -> None:
@@ -121,12 +171,177 @@ async def test_an_update_that_needs_another_number_changes_the_twin_first() -> N
         assert turned["spec"]["ports"][0]["nodePort"] == twin["spec"]["ports"][0]["nodePort"]
 
 
-async def test_a_dry_run_takes_nothing() -> None:
+async def test_a_dry_run_shows_what_the_host_would_give_and_takes_nothing() -> None:
     async with bench() as b:
-        caller = b.client.caller()
-        caller.dry_run = True
-        await b.tenant.registry.create(caller, b.client.row(SERVICES), "default", service("web"))
+        shown = await b.client.rehearsing().create(SERVICES, service("web", type="NodePort"))
+        assert shown["spec"]["clusterIP"].startswith("10.99.0.")
+        assert shown["spec"]["ports"][0]["nodePort"] > DRY_RUN_PORT
         assert b.twin("web") is None
+        assert b.tenant.registry.cached(SERVICES, "default", "web") is None
+
+
+async def test_a_dry_run_of_an_update_changes_no_twin() -> None:
+    async with bench() as b:
+        made = await b.client.create(SERVICES, service("web"))
+        before = b.the_twin("web")
+        shown = await b.client.rehearsing().update(SERVICES, {**made, "spec": {**made["spec"], "type": "NodePort"}})
+        assert shown["spec"]["ports"][0]["nodePort"]
+        assert b.the_twin("web") == before
+
+
+async def test_a_dry_run_is_refused_as_the_write_would_be() -> None:
+    async with bench() as b:
+        with pytest.raises(ApiError) as refused:
+            await b.client.rehearsing().create(SERVICES, service("web", clusterIP="192.168.0.1"))
+        assert refused.value.code == 422
+
+
+async def test_a_second_service_of_a_name_is_refused_and_the_first_keeps_its_twin() -> None:
+    async with bench() as b:
+        await b.client.create(SERVICES, service("web"))
+        before = b.the_twin("web")
+        with pytest.raises(ApiError, match=r'^services "web" already exists$'):
+            await b.client.create(SERVICES, service("web", type="NodePort"))
+        assert b.the_twin("web") == before
+
+
+async def test_of_two_creates_at_once_one_wins_and_the_twin_is_its() -> None:
+    async with bench() as b:
+        answers = await asyncio.gather(
+            *(b.client.create(SERVICES, service("web")) for _ in range(5)), return_exceptions=True
+        )
+        (won,) = [a for a in answers if isinstance(a, dict)]
+        lost = [a for a in answers if isinstance(a, ApiError)]
+        assert {a.reason for a in lost} == {"AlreadyExists"}
+        assert b.the_twin("web")["metadata"]["annotations"][md.OBJECT_UID] == won["metadata"]["uid"]
+        assert b.the_twin("web")["spec"]["clusterIP"] == won["spec"]["clusterIP"]
+        assert not b.allocator.gate.busy(("default", "web"))
+
+
+async def test_the_address_of_a_deleted_service_is_free_at_once() -> None:
+    """Under its own name and under another, although its twin is still there: nothing else deletes it here."""
+    async with bench() as b:
+        first = await b.client.create(SERVICES, service("web", type="NodePort"))
+        numbers = {"clusterIP": first["spec"]["clusterIP"], "type": "NodePort", "ports": first["spec"]["ports"]}
+        await b.client.delete(SERVICES, "default", "web")
+        again = await b.client.create(SERVICES, service("web", **numbers))
+        assert again["spec"]["clusterIP"] == numbers["clusterIP"]
+        assert again["spec"]["ports"] == numbers["ports"]
+        await b.client.delete(SERVICES, "default", "web")
+        twins = [make_twin(b.the_twin("web"))]
+        b.allocator.attach(InProcessCluster(b.host.client("vapi")), context, lambda: twins)
+        other = await b.client.create(SERVICES, service("other", **numbers))
+        assert other["spec"]["clusterIP"] == numbers["clusterIP"]
+        assert b.twin("web") is None
+
+
+async def test_the_address_of_a_living_service_is_not_taken_from_it() -> None:
+    async with bench() as b, synced(b) as syncer:
+        first = await b.client.create(SERVICES, service("web"))
+        await until(lambda: syncer.twin(Ref(SERVICES, "default", "web")))
+        with pytest.raises(ApiError, match="already allocated"):
+            await b.client.create(SERVICES, service("other", clusterIP=first["spec"]["clusterIP"]))
+        assert b.twin("web") is not None
+
+
+async def test_a_predecessor_that_does_not_go_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As that of a load balancer, whose finalizer holds it."""
+    monkeypatch.setattr("sync.services.ANSWER_S", 0.2)
+    async with bench() as b:
+        await b.client.create(SERVICES, service("web"))
+        twin = b.the_twin("web")
+        twin["metadata"]["finalizers"] = ["service.kubernetes.io/load-balancer-cleanup"]
+        await b.host.client("admin").update(SERVICES, twin)
+        await b.client.delete(SERVICES, "default", "web")
+        with pytest.raises(ApiError) as refused:
+            await b.client.create(SERVICES, service("web"))
+        assert (refused.value.code, refused.value.message) == (503, STILL_GOING)
+        held = b.the_twin("web")
+        del held["metadata"]["finalizers"]
+        await b.host.client("admin").update(SERVICES, held)
+        made = await b.client.create(SERVICES, service("web"))
+        assert b.the_twin("web")["metadata"]["annotations"][md.OBJECT_UID] == made["metadata"]["uid"]
+
+
+class Slow(InProcessCluster):
+    """Its answer to an apply takes effect long before it is heard."""
+
+    def __init__(self, client: Client) -> None:
+        super().__init__(client)
+        self.applied, self.heard = asyncio.Event(), asyncio.Event()
+
+    async def apply(self, gvr: GVR, obj: Obj, *, force: bool = True, subresource: str = "") -> Obj:
+        answer = await super().apply(gvr, obj, force=force, subresource=subresource)
+        if gvr == SERVICES and obj["spec"]["type"] == "NodePort" and not self.heard.is_set():
+            self.applied.set()
+            await self.heard.wait()
+        return answer
+
+
+async def test_the_engine_takes_nothing_back_from_a_write_under_way() -> None:
+    async with bench() as b:
+        host = Slow(b.host.client("vapi"))
+        async with synced(b, host) as syncer:
+            made = await b.client.create(SERVICES, service("web"))
+            await until(lambda: syncer.twin(Ref(SERVICES, "default", "web")))
+            made["spec"]["type"] = "NodePort"
+            write = asyncio.create_task(b.client.update(SERVICES, made))
+            await host.applied.wait()
+            given = b.the_twin("web")["spec"]["ports"][0]["nodePort"]
+            for _ in range(200):
+                await asyncio.sleep(0)
+            assert b.the_twin("web")["spec"]["ports"][0]["nodePort"] == given
+            host.heard.set()
+            assert (await write)["spec"]["ports"][0]["nodePort"] == given
+
+
+async def test_a_write_that_is_given_up_leaves_the_twin_as_it_was() -> None:
+    async with bench() as b:
+        host = Slow(b.host.client("vapi"))
+        async with synced(b, host):
+            made = await b.client.create(SERVICES, service("web"))
+            made["spec"]["type"] = "NodePort"
+            write = asyncio.create_task(b.client.update(SERVICES, made))
+            await host.applied.wait()
+            write.cancel()
+            host.heard.set()
+            await until(lambda: b.the_twin("web")["spec"]["type"] == "ClusterIP")
+
+
+async def test_a_type_without_an_address_gives_it_back_before_the_answer() -> None:
+    async with bench() as b:
+        made = await b.client.create(SERVICES, service("web"))
+        address = made["spec"]["clusterIP"]
+        made["spec"].update(type="ExternalName", externalName="example.com")
+        turned = await b.client.update(SERVICES, made)
+        assert "clusterIP" not in turned["spec"]
+        taken = await b.client.create(SERVICES, service("other", clusterIP=address))
+        assert taken["spec"]["clusterIP"] == address
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "told"),
+    [
+        (ClusterError(401, "Unauthorized", "Unauthorized"), 503, NO_HOST),
+        (ClusterError(403, "Forbidden", 'services is forbidden: User "x" cannot create'), 503, NO_HOST),
+        (ClusterError(404, "NotFound", 'namespaces "host-ns" not found'), 503, NO_HOST),
+        (
+            ClusterError(403, "Forbidden", 'services "web-x-default-x-vc" is forbidden: exceeded quota: q'),
+            403,
+            'services "web" is forbidden: exceeded quota: q',
+        ),
+    ],
+    ids=["our credentials", "our rights", "our namespace", "a quota of the host"],
+)
+async def test_what_the_host_says_of_us_is_no_answer_to_the_tenant(error: ClusterError, code: int, told: str) -> None:
+    class Says(InProcessCluster):
+        async def create(self, gvr: GVR, obj: Obj) -> Obj:
+            raise error
+
+    async with bench(lambda host: Says(host._client)) as b:  # type: ignore[attr-defined]
+        with pytest.raises(ApiError) as refused:
+            await b.client.create(SERVICES, service("web"))
+        assert (refused.value.code, refused.value.message) == (code, told)
 
 
 async def test_the_twin_of_a_predecessor_makes_way() -> None:
@@ -177,15 +392,3 @@ async def test_a_create_whose_answer_was_lost_is_taken_over() -> None:
     async with bench(lambda host: LosesAnswers(host._client)) as b:  # type: ignore[attr-defined]
         made = await b.client.create(SERVICES, service("web"))
         assert made["spec"]["clusterIP"] == b.the_twin("web")["spec"]["clusterIP"]
-
-
-def test_an_update_that_leaves_numbers_out_means_the_old_ones() -> None:
-    old = {"type": "NodePort", "clusterIP": "10.0.0.1", "clusterIPs": ["10.0.0.1"], "ports": [port(80, 30_080)]}
-    spec: dict[str, object] = {"type": "NodePort", "ports": [port(80), port(81)]}
-    keep_numbers(spec, old)
-    assert spec["clusterIP"] == "10.0.0.1"
-    assert spec["ports"] == [port(80, 30_080), port(81)]
-
-
-def port(number: int, node_port: int = 0) -> dict[str, int]:
-    return {"port": number, "nodePort": node_port} if node_port else {"port": number}

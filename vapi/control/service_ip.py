@@ -151,8 +151,8 @@ class ServiceAllocator:
         ends = self._clock.monotonic() + CLAIM_S
         self._claims.update(dict.fromkeys(claimed, ends))
 
-        async def release() -> None:
-            for number in claimed:
+        async def release(*, committed: bool = False) -> None:
+            for number in () if committed else claimed:  # of what is committed they end by themselves
                 self._claims.pop(number, None)
 
         return release
@@ -341,5 +341,5 @@ def _drop_node_ports(spec: Obj) -> None:
         port.pop("nodePort", None)
 
 
-async def _nothing() -> None:
+async def _nothing(*, committed: bool = False) -> None:
     return None

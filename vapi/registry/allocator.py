@@ -6,14 +6,19 @@ there is no host; `sync.services` asks the host first (design §6, Services).
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from vapi.gvk import Obj
 from vapi.registry.caller import Caller
 
-Release = Callable[[], Awaitable[None]]
-"""Give the numbers back: the commit failed. Idempotent, never raises."""
+
+class Release(Protocol):
+    async def __call__(self, *, committed: bool = False) -> None:
+        """The write has ended: `committed` and in the view (or a dry run), else the numbers are given back.
+
+        Idempotent, never raises.
+        """
+
 
 
 class Allocator(Protocol):

@@ -26,6 +26,8 @@ class Caller:
     warnings: list[str] = field(default_factory=list)
     in_process: bool = False
     """A controller or the syncer: no RBAC, may write protected annotations (`vapi.dev/host-uid`)."""
+    copies: bool = False
+    """What is created is there already, on the host: it keeps its uid and age, and no admission can refuse it."""
 
     def warn(self, text: str) -> None:
         if text not in self.warnings:

@@ -22,9 +22,10 @@ Handler = Callable[[Change], None]
 class Client:
     """Errors are ApiError, as a remote client would get them."""
 
-    def __init__(self, registry: Registry, component: str) -> None:
+    def __init__(self, registry: Registry, component: str, *, dry_run: bool = False) -> None:
         self._registry = registry
         self._component = component
+        self._dry_run = dry_run
 
     @property
     def catalog(self) -> Catalog:
@@ -39,7 +40,9 @@ class Client:
 
     def caller(self) -> Caller:
         """A fresh one: warnings belong to one request."""
-        return system_caller(self._component)
+        caller = system_caller(self._component)
+        caller.dry_run = self._dry_run
+        return caller
 
     # --- reads, from the watch cache: synchronous, current as of the last event ---------------------
 
@@ -64,6 +67,13 @@ class Client:
     async def create(self, gvr: GVR, obj: Obj) -> Obj:
         namespace = obj["metadata"].get("namespace", "")
         return (await self._registry.create(self.caller(), self.row(gvr), namespace, obj)).entry.obj()
+
+    async def copy(self, gvr: GVR, obj: Obj) -> Obj:
+        """As `create`, of what is there already on the host: uid and age are kept, no admission is asked."""
+        namespace = obj["metadata"].get("namespace", "")
+        caller = self.caller()
+        caller.copies = True
+        return (await self._registry.create(caller, self.row(gvr), namespace, obj)).entry.obj()
 
     async def update(self, gvr: GVR, obj: Obj, *, subresource: str = "") -> Obj:
         """Compare-and-swap on metadata.resourceVersion, if it is there. Raises ApiError 409."""
@@ -127,3 +137,7 @@ class Client:
     def named(self, component: str) -> Client:
         """The same registry under another component's name."""
         return Client(self._registry, component)
+
+    def rehearsing(self) -> Client:
+        """The same, whose writes are dry runs."""
+        return Client(self._registry, self._component, dry_run=True)

@@ -109,23 +109,30 @@ class Writes:
         if "status" in row.subresources and not row.strategy.status_on_create:
             obj.pop("status", None)
         row.strategy.default(obj)
+        kept = {k: metadata[k] for k in ("uid", "creationTimestamp") if caller.copies and metadata.get(k)}
         objectmeta.prepare_create(metadata, uid=str(uuid.uuid4()), now=now, has_generation=row.has_generation)
+        metadata.update(kept)
         if not tracked:
             self._fields.track(row, None, obj, manager=caller.field_manager, subresource="", now=now)
         request = AdmissionRequest(caller, row, Operation.CREATE, namespace, metadata.get("name", ""), "", obj, None)
-        await self.admission.mutate(request)
+        if not caller.copies:
+            await self.admission.mutate(request)
         obj = request.obj or obj
         context = WriteContext("", now, caller.user, caller.dry_run)
         row.strategy.prepare_create(obj, context)
         self._validate_new(caller, row, obj)
-        await self.admission.validate(request)
+        if not caller.copies:
+            await self.admission.validate(request)
         release = await self._allocate(caller, row, obj, None)
         try:
-            return await self._commit_create(caller, row, namespace, obj)
+            written = await self._commit_create(caller, row, namespace, obj)
         except BaseException:
             if release is not None:
                 await release()
             raise
+        if release is not None:
+            await release(committed=True)
+        return written
 
     def _validate_new(self, caller: Caller, row: Resource, obj: Obj) -> None:
         metadata = obj["metadata"]
@@ -388,11 +395,14 @@ class Writes:
             return await self._commit_update(caller, row, entry, new, stored=stored, value=value)
         release = await self._allocate(caller, row, new, old)
         try:
-            return await self._commit_update(caller, row, entry, new)
+            written = await self._commit_update(caller, row, entry, new)
         except BaseException:
             if release is not None:
                 await release()
             raise
+        if release is not None:
+            await release(committed=True)
+        return written
 
     def _validate_changed(self, caller: Caller, row: Resource, new: Obj, old: Obj, subresource: str) -> None:
         metadata = new["metadata"]

@@ -54,7 +54,7 @@ def prepare_update(new: Obj, old: Obj, context: WriteContext) -> None:
                 spec[key] = before[key]
     elif _has_ips(before):
         _drop_same(spec, before, "clusterIP", "clusterIPs")
-        for key in ("ipFamilies", "ipFamilyPolicy"):
+        for key in ("ipFamilies", "ipFamilyPolicy", "internalTrafficPolicy"):
             _drop_same(spec, before, key)
     _node_ports(spec, before)
     if _has_health_check(before):
@@ -117,6 +117,8 @@ def _node_ports(spec: Obj, before: Obj) -> None:
             for port in ports:
                 port.pop("nodePort", None)
         return
+    if spec.get("type") == "LoadBalancer" and spec.get("allocateLoadBalancerNodePorts") is False:
+        return  # whoever leaves them out wants none
     by_name = {port.get("name", ""): port.get("nodePort", 0) for port in known}
     for port in ports:
         number = by_name.get(port.get("name", ""), 0)

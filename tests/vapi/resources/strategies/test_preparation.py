@@ -94,6 +94,19 @@ def test_a_service_keeps_the_numbers_that_an_update_leaves_out() -> None:
     assert new["spec"]["ports"] == [{"port": 80, "nodePort": 30000}]
 
 
+def test_a_load_balancer_without_node_ports_gives_back_those_that_an_update_leaves_out() -> None:
+    one = {"port": 80, "protocol": "TCP", "nodePort": 30_080}
+    old = _service(type="LoadBalancer", allocateLoadBalancerNodePorts=False, ports=[one])
+    new = _service(type="LoadBalancer", allocateLoadBalancerNodePorts=False, ports=[{"port": 80, "protocol": "TCP"}])
+    assert updated("", "services", new, old)["spec"]["ports"] == [{"port": 80, "protocol": "TCP"}]
+
+
+def test_an_external_name_has_no_internal_traffic_policy_left() -> None:
+    old = _service(clusterIP="10.0.0.1", clusterIPs=["10.0.0.1"], internalTrafficPolicy="Cluster")
+    named = _service(type="ExternalName", externalName="a.b", internalTrafficPolicy="Cluster")
+    assert "internalTrafficPolicy" not in updated("", "services", named, old)["spec"]
+
+
 def test_a_service_gives_back_what_its_new_type_does_not_have() -> None:
     old = _service(
         type="NodePort", clusterIP="10.0.0.1", clusterIPs=["10.0.0.1"], ports=[{"port": 80, "nodePort": 30000}]
