@@ -1,4 +1,4 @@
-"""The embedded host's nodes: invented Nodes, a scheduler that spreads, a kubelet that only writes status.
+"""The embedded host's nodes: invented Nodes, the scheduler for them, a kubelet that only writes status.
 
 Nothing is executed: a container is Running as soon as its pod is bound and
 every Secret, ConfigMap and claim it needs exists; containers that may end (restartPolicy
@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import datetime as dt
 import ipaddress
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
-from vapi.cacher.entry import Change
 from vapi.clock import parse_rfc3339, rfc3339
 from vapi.control.controller import Context, Controller, Sources, names, own_name
 from vapi.control.events import NORMAL, WARNING
 from vapi.control.informer import Name
-from vapi.control.node_fit import NO_EXECUTE, NO_SCHEDULE, NodeFacts, Taint, affinity_of, node_facts, untolerated
+from vapi.control.scheduler.scheduler import Scheduler
 from vapi.control.simulated_volumes import SimulatedVolumes, is_bound
 from vapi.control.workqueue import Retry
 from vapi.gvk import GVR, Obj
@@ -126,92 +125,10 @@ class SimulatedNodes(Controller[Name]):
             await self.client.update(NODES, current, subresource="status")
 
 
-class SimulatedScheduler(Controller[Name]):
-    """Binds pending pods to the fitting node with the fewest pods."""
-
-    name = "simulated-scheduler"
-    workers = 4
-
-    def __init__(self, context: Context, nodes: Sequence[str] = NODE_NAMES) -> None:
-        super().__init__(context)
-        self._facts = context.informers.facts(NODES, node_facts)
-        self._placed: dict[str, int] = dict.fromkeys(nodes, 0)
-        """Node → pods bound to it, counted from the changes."""
-
-    def sources(self) -> Sources[Name]:
-        return {PODS: self._changed}
-
-    def _changed(self, change: Change) -> Iterable[Name]:
-        old = change.old.fields.get("spec.nodeName", "") if change.old is not None else ""
-        new = change.entry.fields.get("spec.nodeName", "") if change.type != "DELETED" else ""
-        if old != new:
-            if old in self._placed:
-                self._placed[old] -= 1
-            if new in self._placed:
-                self._placed[new] += 1
-        return () if new or change.type == "DELETED" else own_name(change)
-
-    async def prepare(self) -> None:
-        for entry in self.client.entries(PODS):
-            bound = entry.fields.get("spec.nodeName", "")
-            if bound in self._placed:
-                self._placed[bound] += 1
-
-    def all_keys(self) -> Iterable[Name]:
-        return names(e for e in self.client.entries(PODS) if not e.fields.get("spec.nodeName"))
-
-    async def reconcile(self, key: Name) -> None:
-        entry = self.client.cached(PODS, *key)
-        if entry is None or entry.fields.get("spec.nodeName") or entry.deleting:
-            return
-        pod = entry.obj()
-        if pod["spec"].get("schedulingGates"):
-            return
-        nodes = [self._facts.of(node) for node in self.client.entries(NODES) if node.name in self._placed]
-        chosen = choose_node(pod, nodes, self._placed)
-        if not chosen:
-            await self._cannot_place(pod, len(nodes))
-            raise Retry(_LOOK_AGAIN_S)
-        await self.client.bind(entry.namespace, entry.name, chosen, uid=entry.uid)
-        message = f"Successfully assigned {entry.namespace}/{entry.name} to {chosen}"
-        self.events.record("default-scheduler", pod, NORMAL, "Scheduled", message)
-
-    async def _cannot_place(self, pod: Obj, count: int) -> None:
-        message = f"0/{count} nodes are available: {count} node(s) didn't match Pod's node affinity/selector."
-        conditions = pod.setdefault("status", {}).setdefault("conditions", [])
-        if not any(c.get("type") == "PodScheduled" and c.get("message") == message for c in conditions):
-            kept = [c for c in conditions if c.get("type") != "PodScheduled"]
-            kept.append(
-                {
-                    "type": "PodScheduled",
-                    "status": "False",
-                    "reason": "Unschedulable",
-                    "message": message,
-                    "lastTransitionTime": rfc3339(self.clock.now()),
-                }
-            )
-            pod["status"]["conditions"] = kept
-            await self.client.update(PODS, pod, subresource="status")
-            self.events.record("default-scheduler", pod, WARNING, "FailedScheduling", message)
-
-
-UNSCHEDULABLE = Taint("node.kubernetes.io/unschedulable", "", NO_SCHEDULE)
-"""What a cordon means to the scheduler: daemons put up with it."""
-
-
-def choose_node(pod: Obj, nodes: Sequence[NodeFacts], placed: Mapping[str, int]) -> str:
-    """The fitting node with the fewest pods, or "". Looks at nodeSelector, required node affinity, taints, cordons."""
-    spec = pod["spec"]
-    affinity, tolerations = affinity_of(spec), spec.get("tolerations") or ()
-    fitting = [
-        node.name for node in nodes if not _keeps_out(node, tolerations) and affinity.fits(node.name, dict(node.labels))
-    ]
-    return min(fitting, key=lambda name: (placed[name], name), default="")
-
-
-def _keeps_out(node: NodeFacts, tolerations: Sequence[Obj]) -> bool:
-    taints = (*node.taints, UNSCHEDULABLE) if node.unschedulable else node.taints
-    return untolerated(taints, tolerations, (NO_SCHEDULE, NO_EXECUTE)) is not None
+def simulated_scheduler(context: Context, nodes: Sequence[str] = NODE_NAMES) -> Scheduler:
+    """Places pods on the invented nodes only: on others nobody would start them."""
+    names_of_ours = frozenset(nodes)
+    return Scheduler(context, serves=lambda node: node["metadata"]["name"] in names_of_ours)
 
 
 class SimulatedKubelet(Controller[Name]):
@@ -403,5 +320,5 @@ def _identity(container: Obj) -> Obj:
     }
 
 
-CONTROLLERS = (SimulatedNodes, SimulatedScheduler, SimulatedKubelet, SimulatedVolumes)
+CONTROLLERS = (SimulatedNodes, simulated_scheduler, SimulatedKubelet, SimulatedVolumes)
 """What an embedded host runs."""

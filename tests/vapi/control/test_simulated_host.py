@@ -5,18 +5,14 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-import pytest
-
 from tests.vapi.control.cluster import Cluster, cluster
 from tests.vapi.control.test_statefulset import claim_template, stateful_set
 from vapi.control import kinds
-from vapi.control.node_fit import NodeFacts, Taint
 from vapi.control.simulated_kubelet import (
     CONTROLLERS,
     SimulatedKubelet,
     SimulatedNodes,
-    SimulatedScheduler,
-    choose_node,
+    simulated_scheduler,
 )
 from vapi.gvk import Obj
 
@@ -57,7 +53,7 @@ async def test_a_pod_is_placed_starts_and_ends() -> None:
 
 async def test_the_number_of_nodes_is_chosen_when_the_parts_are_made() -> None:
     names = [f"n{index}" for index in range(50)]
-    more = [partial(kind, nodes=names) for kind in (SimulatedNodes, SimulatedScheduler, SimulatedKubelet)]
+    more = [partial(kind, nodes=names) for kind in (SimulatedNodes, simulated_scheduler, SimulatedKubelet)]
     async with cluster(CORE, more=more) as it:
         for index in range(100):
             await it.create(kinds.PODS, pod(f"p{index}"))
@@ -96,26 +92,3 @@ async def test_a_daemon_set_has_a_pod_on_each_of_the_three_nodes() -> None:
         await it.settle(kubelet=False)
         assert sorted(each["spec"]["nodeName"] for each in it.objects(kinds.PODS)) == ["node-1", "node-2", "node-3"]
         assert (await it.get(kinds.DAEMON_SETS, "agent"))["status"]["numberReady"] == 3
-
-
-def node(name: str, *taints: Taint, unschedulable: bool = False) -> NodeFacts:
-    return NodeFacts(name, (("kubernetes.io/hostname", name),), taints, unschedulable)
-
-
-GPU = Taint("gpu", "", "NoSchedule")
-
-
-@pytest.mark.parametrize(
-    ("spec", "nodes", "chosen"),
-    [
-        ({}, [node("a"), node("b")], "b"),
-        ({}, [node("a"), node("b", unschedulable=True)], "a"),
-        ({"tolerations": [{"operator": "Exists"}]}, [node("a"), node("b", unschedulable=True)], "b"),
-        ({}, [node("a"), node("b", GPU)], "a"),
-        ({"tolerations": [{"key": "gpu", "operator": "Exists"}]}, [node("a"), node("b", GPU)], "b"),
-        ({"nodeSelector": {"kubernetes.io/hostname": "a"}}, [node("a"), node("b")], "a"),
-        ({}, [], ""),
-    ],
-)
-def test_the_fitting_node_with_the_fewest_pods_is_chosen(spec: Obj, nodes: list[NodeFacts], chosen: str) -> None:
-    assert choose_node({"spec": spec}, nodes, {"a": 2, "b": 1}) == chosen
