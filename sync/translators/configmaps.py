@@ -24,5 +24,6 @@ TRANSLATOR = Translator(
     to_host=to_host,
     wanted=wanted,
     replace=plain.immutable_differs,
+    exact=("data", "binaryData"),
     priority=1,
 )

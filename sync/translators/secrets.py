@@ -38,5 +38,6 @@ TRANSLATOR = Translator(
     to_host=to_host,
     wanted=wanted,
     replace=replace,
+    exact=("data",),
     priority=1,
 )

@@ -60,6 +60,7 @@ TRANSLATOR = Translator(
     wanted=wanted,
     status=status,
     replace=replace,
+    exact=("spec.selector", "spec.ports", "spec.externalIPs", "spec.loadBalancerSourceRanges"),
     keeps_body=True,
     priority=1,
 )

@@ -47,11 +47,26 @@ async def test_an_edit_on_the_host_is_put_back(down: bool) -> None:
         if down:
             await r.kill()
         there = r.the_twin(CONFIGMAPS, "settings")
-        there["data"] = {"colour": "edited"}
+        there["data"] = {"colour": "edited", "more": "theirs"}
         await r.admin.update(CONFIGMAPS, there)
         await (r.start() if down else r.settle())
         assert r.the_twin(CONFIGMAPS, "settings")["data"] == {"colour": "red", "size": "1"}
         assert r.the(CONFIGMAPS, "settings")["data"] == {"colour": "red", "size": "1"}
+
+
+async def test_what_is_added_to_a_service_on_the_host_is_taken_out() -> None:
+    async with rig() as r:
+        metadata = {"name": "web", "namespace": "default"}
+        spec = {"ports": [{"name": "http", "port": 80}], "selector": {"app": "web"}}
+        await r.virtual.create(SERVICES, {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec})
+        await r.settle()
+        before, there = r.the_twin(SERVICES, "web")["spec"], r.the_twin(SERVICES, "web")
+        there["spec"]["selector"] |= {"tier": "theirs"}
+        there["spec"]["ports"] += [{"name": "more", "port": 81}]
+        there["spec"]["externalIPs"] = ["192.0.2.1"]
+        await r.admin.update(SERVICES, there)
+        await r.settle()
+        assert r.the_twin(SERVICES, "web")["spec"] == before
 
 
 async def test_the_tenants_object_is_never_touched() -> None:
