@@ -14,14 +14,14 @@ from collections.abc import Callable, Mapping
 from sync.cluster import Cluster, ClusterError, ClusterEventType
 from sync.informer import HostInformer
 from sync.ownership import Twin
-from sync.translator import EVENTS, PODS, SERVICES
+from sync.translator import CLAIMS, EVENTS, PODS, SERVICES
 from sync.virtual import VirtualCluster
 from vapi.gvk import GVR, Obj
 
 log = logging.getLogger(__name__)
 
 RELIST_S = 5.0
-_KINDS: Mapping[str, GVR] = {"Pod": PODS, "Service": SERVICES}
+_KINDS: Mapping[str, GVR] = {"Pod": PODS, "Service": SERVICES, "PersistentVolumeClaim": CLAIMS}
 _KEPT = (
     "action",
     "count",
@@ -66,7 +66,7 @@ class Events:
     async def _tell(self, event: Obj) -> None:
         involved = event.get("involvedObject") or {}
         gvr = _KINDS.get(involved.get("kind", ""))
-        if gvr is None:
+        if gvr is None or gvr not in self._informers():
             return
         twin = self._informers()[gvr].get(involved.get("name", ""))
         if twin is None or not twin.object_uid or involved.get("uid", twin.uid) != twin.uid:

@@ -24,6 +24,9 @@ class PodHooks(Protocol):
     async def before_bind(self, virtual: Obj, node_name: str) -> None:
         """Its twin has a node and it has none yet: see to it that the tenant has that node."""
 
+    async def before_bound(self, claim: Obj) -> None:
+        """A claim of the host's has a volume: see to it that the tenant has that, too."""
+
     def gone(self, namespace: str, name: str, twin: Twin | None) -> None:
         """Neither it nor its twin exists any more (or the twin of an ended pod is gone)."""
 
@@ -47,6 +50,9 @@ class NoHooks:
         return None
 
     async def before_bind(self, virtual: Obj, node_name: str) -> None:
+        return None
+
+    async def before_bound(self, claim: Obj) -> None:
         return None
 
     def gone(self, namespace: str, name: str, twin: Twin | None) -> None:

@@ -146,6 +146,10 @@ class HostInformer:
         if self.on_other is not None:
             self.on_other(old, new)
 
+    def is_twin(self, twin: Twin) -> bool:
+        """Whether it is of this row and stands where it belongs: others may carry copies of our labels."""
+        return twin.kind == self.row.kind_text and self._host_name(twin) == twin.name
+
     def _host_name(self, twin: Twin) -> str:
         """That its annotations call for."""
         if self.row.cluster_scoped:

@@ -109,6 +109,14 @@ def tenant_annotations(virtual: Obj, from_host: KeyPatterns) -> dict[str, str]:
     }
 
 
+def camel(setting: str) -> str:
+    """`sync.from_host.x` as the configuration file has it: `sync.fromHost.x`."""
+    return ".".join(
+        head + "".join(part.capitalize() for part in tail)
+        for head, *tail in (part.split("_") for part in setting.split("."))
+    )
+
+
 def kind_text(gvk: GVK) -> str:
     """`Pod`, `Deployment.apps`: without a version, which may change under a running object."""
     return f"{gvk.kind}.{gvk.group}" if gvk.group else gvk.kind

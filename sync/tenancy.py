@@ -8,12 +8,14 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from sync import metadata as md
 from sync.cluster import Cluster, ClusterError
 from sync.cluster_dns import ClusterDns
 from sync.events import Events
+from sync.mirrors import ClassRule, Mirrors
+from sync.mirror_rows import PERSISTENT_VOLUMES
 from sync.nodes import Nodes
 from sync.nodes_copy import NodeRules
 from sync.own_service import OwnService, ensure_own_service
@@ -24,7 +26,7 @@ from sync.services import HostAllocator
 from sync.state import EventSink
 from sync.syncer import Syncer
 from sync.tokens import Issue, PodTokens
-from sync.translator import PODS, SERVICES, Context, Ref
+from sync.translator import CLAIMS, PODS, SERVICES, Context, Ref
 from sync.translators.table import TRANSLATORS
 from sync.tunnels import Tunnels
 from sync.virtual import VirtualCluster
@@ -44,6 +46,7 @@ class _Hooks:
         self.dns: Callable[[Obj], None] | None = None
         self.tokens: PodTokens | None = None
         self.nodes: Nodes | None = None
+        self.mirrors: Mirrors | None = None
 
     async def before_create(self, virtual: Obj) -> None:
         if self.dns is not None:
@@ -57,6 +60,10 @@ class _Hooks:
     async def before_bind(self, virtual: Obj, node_name: str) -> None:
         if self.nodes is not None:
             await self.nodes.before_bind(virtual, node_name)
+
+    async def before_bound(self, claim: Obj) -> None:
+        if self.mirrors is not None:
+            await self.mirrors.before_bound(claim)
 
     def gone(self, namespace: str, name: str, twin: Twin | None) -> None:
         if self.tokens is not None:
@@ -93,6 +100,8 @@ class Settings:
     mapped_out: tuple[Mapped, ...] = ()
     from_host: md.KeyPatterns = dataclasses.field(default_factory=md.KeyPatterns)
     """Keys of labels and annotations that the host owns."""
+    classes: Mapping[str, ClassRule] = dataclasses.field(default_factory=dict)
+    """By the last part of their name in the configuration: `storage_classes`."""
 
 
 class Tenancy:
@@ -114,7 +123,22 @@ class Tenancy:
         self._settings = settings
         self._allocator = allocator
         hooks = _Hooks()
+        self._mirrors = hooks.mirrors = Mirrors(
+            virtual=virtual,
+            host=host,
+            host_namespace=settings.host_namespace,
+            rules={**settings.classes, PERSISTENT_VOLUMES.group: ClassRule(CLAIMS.resource not in settings.not_sent)},
+            patterns=settings.from_host,
+            claims=lambda: self.syncer.informers.get(CLAIMS),
+            changed=lambda: self.syncer.reconsider(),
+            events=events,
+            clock=clock,
+        )
         context = Context(
+            withheld_class=self._mirrors.withheld_class,
+            default_storage_class=self._mirrors.default_storage_class,
+            is_mirror=self._mirrors.is_mirror,
+            priority_class=self._mirrors.priority_class,
             cluster=settings.cluster,
             host_namespace=settings.host_namespace,
             service_account=settings.service_account,
@@ -146,6 +170,7 @@ class Tenancy:
             clock=clock,
             on_host=lambda namespace, name: self.syncer.twin(Ref(PODS, namespace, name)) is not None,
         )
+        self.syncer.on_twin(self._mirrors.claim_changed)
         self._nodes = hooks.nodes = Nodes(virtual=virtual, host=host, clock=clock, rules=settings.nodes)
         self.binder = HostBinder(
             virtual=virtual,
@@ -212,6 +237,7 @@ class Tenancy:
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self.binder.run(), name="binder")
+                group.create_task(self._mirrors.run(), name="mirrors")
                 group.create_task(self._beside(), name="tokens, nodes and events")
                 await self.syncer.run()
         finally:

@@ -164,6 +164,10 @@ class Config:
         """Resources whose switch `sync.toHost.….enabled` is off."""
         return frozenset(name.replace("_", "") for name in TO_HOST if not getattr(self, f"sync_to_host_{name}_enabled"))
 
+    def classes(self, kind: str) -> tuple[bool, Mapping[str, str]]:
+        """(enabled, selector) of one of FROM_HOST."""
+        return getattr(self, f"sync_from_host_{kind}_enabled"), getattr(self, f"sync_from_host_{kind}_selector")
+
     def way(self, kind: str) -> Way:
         """Of a kind of workload, by its resource: `daemonsets`."""
         found: Way = getattr(self, f"workloads_{kind}")
@@ -305,6 +309,11 @@ def _to_host(kind: str, default: str) -> Setting:
     return Setting(f"sync.to_host.{kind}.enabled", default, boolean, f"Whether {words} reach the host.", "BOOL")
 
 
+FROM_HOST: Mapping[str, str] = MappingProxyType(
+    {"storage_classes": "true", "ingress_classes": "true", "runtime_classes": "true", "priority_classes": "false"}
+)
+"""Kinds of classes → whether the tenant sees the host's, where nothing is said."""
+
 TO_HOST: Mapping[str, str] = MappingProxyType(
     {
         "priority_classes": "false",
@@ -346,10 +355,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("sync.from_host.annotations", "", patterns, "Annotation keys that the host owns.", "PATTERN,…"),
     Setting("service_mapping.from_host", "", services_in, "Host's Services in the tenant.", "NS/NAME=NS/NAME,…"),
     Setting("service_mapping.to_host", "", services_out, "Tenant's Services by a name on the host.", "NS/NAME=NAME,…"),
-    *_classes("storage_classes", "true"),
-    *_classes("ingress_classes", "true"),
-    *_classes("runtime_classes", "true"),
-    *_classes("priority_classes", "false"),
+    *(setting for kind, default in FROM_HOST.items() for setting in _classes(kind, default)),
     *(_to_host(kind, default) for kind, default in TO_HOST.items()),
 )
 _IN_GROUPS = MappingProxyType({"dnsImage": "dns.image", "dnsListen": "dns.listen", "dnsForward": "dns.forward"})

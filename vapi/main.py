@@ -34,6 +34,7 @@ from sync import nodes_copy, service_mapping
 from sync.anchor import AnchorMismatch
 from sync.cluster import ClusterError
 from sync.metadata import KeyPatterns
+from sync.mirrors import ClassRule
 from sync.own_service import OwnService
 from sync.services import HostAllocator
 from sync.tenancy import Settings as TenancySettings
@@ -48,7 +49,7 @@ from vapi.auth.admission import builtin_plugins
 from vapi.auth.authenticator import Anonymous
 from vapi.auth.rbac import Rbac
 from vapi.clock import SystemClock
-from vapi.config import Address, Config, ConfigError, in_cluster_namespace, kubectl_command
+from vapi.config import FROM_HOST, Address, Config, ConfigError, in_cluster_namespace, kubectl_command
 from vapi.config_values import NodesMode
 from vapi.control import controllers
 from vapi.control.controller import Controller
@@ -321,6 +322,7 @@ def _tenancy(
             mapped_in=service_mapping.from_host(config.service_mapping_from_host),
             mapped_out=service_mapping.to_host(config.service_mapping_to_host),
             from_host=KeyPatterns(config.sync_from_host_labels, config.sync_from_host_annotations),
+            classes={kind: ClassRule(*config.classes(kind)) for kind in FROM_HOST},
         ),
         store_id=identity,
         events=manager.events.record,

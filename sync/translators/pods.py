@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 
 from sync import metadata as md
 from sync import names
-from sync.translator import PODS, Context, Ref, Translator, WhenLost
+from sync.translator import CLAIMS, PODS, Context, Ref, Translator, WhenLost
 from sync.translators import podenv, podspec, podstatus, podtokens, podupdate
 from vapi.gvk import GVK, Obj
 
@@ -70,8 +70,17 @@ def _seen_annotations(metadata: Obj) -> Mapping[str, str]:
 
 
 def references(virtual: Obj) -> Iterable[Ref]:
-    """The ConfigMaps and Secrets that it names, each once."""
-    return podspec.references(virtual["spec"], virtual["metadata"]["namespace"])
+    """The ConfigMaps, Secrets and claims that it names, those of its ephemeral volumes too, each once."""
+    metadata, spec = virtual["metadata"], virtual["spec"]
+    yield from podspec.references(spec, metadata["namespace"])
+    for volume in spec.get("volumes") or ():
+        if volume.get("ephemeral"):
+            yield Ref(CLAIMS, metadata["namespace"], f"{metadata['name']}-{volume['name']}")
+
+
+def admit(virtual: Obj, context: Context) -> None:
+    """Raises Withheld."""
+    podspec.admit(virtual["spec"], context)
 
 
 def wanted(virtual: Obj, context: Context) -> bool:
@@ -92,6 +101,7 @@ TRANSLATOR = Translator(
     gvk=GVK_POD,
     to_host=to_host,
     references=references,
+    admit=admit,
     wanted=wanted,
     creation=creation,
     status=podstatus.status,

@@ -11,7 +11,17 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sync.translator import CONFIGMAPS, PRIORITYCLASSES, SECRETS, Context, Ref, Untranslatable
+from sync.translator import (
+    CLAIMS,
+    CONFIGMAPS,
+    PRIORITYCLASSES,
+    RUNTIMECLASSES,
+    SECRETS,
+    Context,
+    Ref,
+    Untranslatable,
+    Withheld,
+)
 from sync.translators import podenv, podnames, podplacing, podtokens
 from vapi.gvk import GVR, Obj
 
@@ -193,7 +203,7 @@ def downward_paths(spec: Obj) -> set[str]:
     return paths
 
 
-_SYNCED = frozenset({CONFIGMAPS, SECRETS})
+_SYNCED = frozenset({CLAIMS, CONFIGMAPS, SECRETS})
 
 
 def references(spec: Obj, namespace: str) -> Iterable[Ref]:
@@ -202,3 +212,11 @@ def references(spec: Obj, namespace: str) -> Iterable[Ref]:
     if spec.get("priorityClassName"):
         found.add(Ref(PRIORITYCLASSES, "", spec["priorityClassName"]))
     return found
+
+
+def admit(spec: Obj, context: Context) -> None:
+    """What a spec names of the host's classes must be the host's. Raises Withheld."""
+    name = spec.get("runtimeClassName")
+    why = context.withheld_class(RUNTIMECLASSES, name) if name else ""
+    if why:
+        raise Withheld(f"not synced: {why}")

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from sync.translator import CONFIGMAPS, SECRETS, Context, Ref
+from sync.translator import CLAIMS, CONFIGMAPS, SECRETS, Context, Ref
 from sync.translators import podnames, pods
 from vapi.gvk import GVR, Obj
 
@@ -91,7 +91,7 @@ def test_an_empty_name_is_no_name() -> None:
     assert list(podnames.named(spec)) == []
 
 
-def test_references_are_configmaps_and_secrets_each_once() -> None:
+def test_references_are_configmaps_secrets_and_claims_each_once() -> None:
     virtual: Obj = {
         "metadata": {"name": "web", "namespace": "ns"},
         "spec": {
@@ -99,7 +99,9 @@ def test_references_are_configmaps_and_secrets_each_once() -> None:
             "containers": [{"name": "c", "envFrom": [{"configMapRef": {"name": "a"}}, {"secretRef": {"name": "b"}}]}],
         },
     }
-    assert set(pods.references(virtual)) == {Ref(CONFIGMAPS, "ns", "a"), Ref(SECRETS, "ns", "b")}
+    virtual["spec"]["volumes"].append({"name": "tmp", "ephemeral": {}})
+    names = {Ref(CLAIMS, "ns", "data"), Ref(CLAIMS, "ns", "web-tmp")}
+    assert set(pods.references(virtual)) == {Ref(CONFIGMAPS, "ns", "a"), Ref(SECRETS, "ns", "b")} | names
     assert pods.to_host({**virtual, "metadata": {**virtual["metadata"], "uid": "u"}}, Context("vc", "h"))["spec"][
         "volumes"
     ] == [
