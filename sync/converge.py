@@ -19,7 +19,6 @@ from sync.translators.plain import contains
 from vapi.control.workqueue import Permanent, Retry
 from vapi.gvk import Obj
 from vapi.resources.strategies.mirrors import MIRROR
-from vapi.resources.strategies.mirrors import MIRROR
 
 log = logging.getLogger(__name__)
 
@@ -340,8 +339,6 @@ async def observe_status(engine: Engine, work: Work) -> None:
         if engine.context.virtual_nodes and not (live["spec"].get("nodeName") or virtual["spec"].get("nodeName")):
             return  # the tenant's scheduler has the say until the host has bound it
         virtual = await _bound(engine, work, virtual, live)
-    if work.row.resource == CLAIMS:
-        await engine.hooks.before_bound(live)
     if work.row.resource == CLAIMS:
         await engine.hooks.before_bound(live)
     changes = work.row.brought_back(virtual, live)

@@ -99,7 +99,7 @@ def test_references_are_configmaps_secrets_and_claims_each_once() -> None:
             "containers": [{"name": "c", "envFrom": [{"configMapRef": {"name": "a"}}, {"secretRef": {"name": "b"}}]}],
         },
     }
-    virtual["spec"]["volumes"].append({"name": "tmp", "ephemeral": {}})
+    virtual["spec"]["volumes"].append({"name": "tmp", "ephemeral": {"volumeClaimTemplate": {}}})
     names = {Ref(CLAIMS, "ns", "data"), Ref(CLAIMS, "ns", "web-tmp")}
     assert set(pods.references(virtual)) == {Ref(CONFIGMAPS, "ns", "a"), Ref(SECRETS, "ns", "b")} | names
     assert pods.to_host({**virtual, "metadata": {**virtual["metadata"], "uid": "u"}}, Context("vc", "h"))["spec"][
