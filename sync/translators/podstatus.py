@@ -1,7 +1,7 @@
 """Pod status: the host's, told in the tenant's terms. Source: sync-behaviour §2.6, "do better" included.
 
-The tenant keeps qosClass (injected containers change the host's) and the
-conditions of its readiness gates; containers that it does not have are not shown.
+The tenant keeps qosClass (injected containers change the host's), the conditions
+of its readiness gates and those of its own evictions; containers that it does not have are not shown.
 """
 
 from __future__ import annotations
@@ -20,6 +20,9 @@ _CONTAINER_STATUSES = (
 
 _TENANTS_OWN = ("qosClass", "resourceClaimStatuses")
 """Kept from the virtual status."""
+
+DISRUPTION = "DisruptionTarget"
+"""A condition of either side: the tenant's stays where the host has none, its eviction is the tenant's doing."""
 
 
 def gate_types(virtual: Obj) -> set[str]:
@@ -102,16 +105,17 @@ def _conditions(virtual: Obj, theirs: Obj, ours: Obj, generations: _Generations)
         observed = generations.seen(condition.get("observedGeneration"), known)
         shown = {k: v for k, v in condition.items() if k != "observedGeneration"}
         conditions.append({**shown, "observedGeneration": observed} if observed else shown)
-    return conditions + [c for t, c in before.items() if t in gates]
+    kept = gates | {DISRUPTION} - {c["type"] for c in conditions}
+    return conditions + [c for t, c in before.items() if t in kept]
 
 
 def lost_status(virtual: Obj, *, reason: str, now: str) -> Obj:
     """The last status of a pod whose twin is gone: Failed, as after an eviction, so that owners make a new one."""
     ours: Obj = virtual.get("status") or {}
-    conditions = [c for c in ours.get("conditions") or () if c["type"] != "DisruptionTarget"]
+    conditions = [c for c in ours.get("conditions") or () if c["type"] != DISRUPTION]
     conditions.append(
         {
-            "type": "DisruptionTarget",
+            "type": DISRUPTION,
             "status": "True",
             "reason": reason,
             "message": "the pod was deleted on the host",

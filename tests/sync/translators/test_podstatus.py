@@ -41,6 +41,14 @@ def test_only_the_tenants_containers_are_shown() -> None:
     assert shown["containerStatuses"] == [{"name": "c", "ready": True}]
 
 
+def test_the_disruption_of_an_eviction_in_the_tenant_stays_until_the_host_has_one() -> None:
+    mine = {"type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI"}
+    theirs = {"type": "DisruptionTarget", "status": "True", "reason": "TerminationByKubelet"}
+    ready = {"type": "Ready", "status": "False"}
+    assert status(virtual(conditions=[mine]), host(conditions=[ready]))["conditions"] == [ready, mine]
+    assert status(virtual(conditions=[mine]), host(conditions=[theirs]))["conditions"] == [theirs]
+
+
 def test_conditions_of_readiness_gates_are_the_tenants() -> None:
     mine = {"type": "gate.io/x", "status": "True"}
     shown = status(
