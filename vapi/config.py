@@ -40,6 +40,8 @@ MAX_NAME = 32
 """Of a virtual cluster: its name ends every host name, 63 characters in all."""
 RESOLV_CONF = "/etc/resolv.conf"
 DNS_PORT = 53
+MAX_SIMULATED_NODES = 250
+"""As many addresses and pod networks are theirs."""
 MAX_RESOLVERS = 15
 """CoreDNS's plugin forward takes no more."""
 IN_CLUSTER_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
@@ -111,6 +113,8 @@ class Config:
     """"" until the host is known: then the namespace vapi itself runs in, or `vapi-NAME`."""
     host_rate: float
     """Requests a second to the host; 0: no limit."""
+    simulated_nodes: int
+    """Of the embedded host."""
     listen: Address
     advertise: Address | None
     anonymous: str
@@ -224,6 +228,12 @@ def _rate(text: str) -> float:
     return rate
 
 
+def _nodes(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= MAX_SIMULATED_NODES:
+        raise ValueError(f"must be a number from 1 to {MAX_SIMULATED_NODES}")
+    return int(text)
+
+
 def parse_address(text: str) -> Address:
     host, colon, port = text.rpartition(":")
     if not colon or not port.isdigit() or int(port) > 65_535:
@@ -332,6 +342,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("host", "embedded", _host, "embedded, none, in-cluster, or kubeconfig=PATH.", "HOST"),
     Setting("host_namespace", "", _namespace, "The one namespace of the host that holds everything.", "NS"),
     Setting("host_rate", "400", _rate, "Requests a second to the host; 0 for no limit.", "N"),
+    Setting("simulated_nodes", "3", _nodes, "Nodes of the embedded host, 1 to 250; those it has already stay.", "N"),
     Setting("listen", "127.0.0.1:6443", parse_address, "Where the API server listens; port 0 picks one.", "ADDR:PORT"),
     Setting("advertise", "", _advertise, "Where pods of the host reach this server, if it runs outside.", "ADDR:PORT"),
     Setting("anonymous", "health", _anonymous, "Requests without credentials: health, all or off.", "WHICH"),

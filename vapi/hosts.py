@@ -23,9 +23,9 @@ from sync.virtual import InProcessCluster
 from vapi import errors
 from vapi.clock import Clock
 from vapi.config import HostChoice
+from vapi.control import simulated_kubelet
 from vapi.control.controllers import ControllerManager, Settings
 from vapi.control.service_ip import ServiceAllocator
-from vapi.control.simulated_kubelet import CONTROLLERS as SIMULATED
 from vapi.endpoints.http import ApiResponse, text_response
 from vapi.endpoints.proxy import TunnelTarget, Upstream
 from vapi.gvk import GVR
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 NAMESPACES = GVR("", "v1", "namespaces")
+NODES = GVR("", "v1", "nodes")
 REACH_S = 10.0
 EMBEDDED_CONTROLLERS = (
     "namespace-controller",
@@ -66,15 +67,17 @@ class Host:
 
 @contextlib.asynccontextmanager
 async def opened(
-    choice: HostChoice, *, data_dir: Path, durable: bool, schemas: Schemas, clock: Clock
+    choice: HostChoice, *, data_dir: Path, durable: bool, nodes: int, schemas: Schemas, clock: Clock
 ) -> AsyncIterator[Host]:
     """The host until the block ends. `durable`: an embedded one outlives the process, as its tenant does.
+
+    `nodes`: of an embedded one; more that it has from before stay.
 
     Raises HostError where a real one is not there at the start, StorageError, OSError.
     """
     if choice.kind == "embedded":
         url = f"sqlite://{(data_dir / EMBEDDED_FILE).resolve()}" if durable else "memory://"
-        async with _embedded(url, schemas, clock) as cluster:
+        async with _embedded(url, nodes, schemas, clock) as cluster:
             yield Host(cluster, every_node=True)
         return
     async with _real(choice, data_dir) as real:
@@ -82,7 +85,7 @@ async def opened(
 
 
 @contextlib.asynccontextmanager
-async def _embedded(url: str, schemas: Schemas, clock: Clock) -> AsyncIterator[Cluster]:
+async def _embedded(url: str, nodes: int, schemas: Schemas, clock: Clock) -> AsyncIterator[Cluster]:
     store = await open_store(url)
     try:
         async with running_plane(
@@ -95,7 +98,8 @@ async def _embedded(url: str, schemas: Schemas, clock: Clock) -> AsyncIterator[C
             if client.cached(NAMESPACES, "", "default") is None:
                 await client.create(NAMESPACES, {"metadata": {"name": "default"}})
             manager = ControllerManager(client, Settings(), clock=clock, only=EMBEDDED_CONTROLLERS)
-            manager.controllers.extend(factory(manager.context) for factory in SIMULATED)
+            there = sum(1 for _ in client.entries(NODES))
+            manager.controllers.extend(simulated_kubelet.controllers(manager.context, max(nodes, there)))
             async with asyncio.TaskGroup() as group:
                 running = (
                     group.create_task(manager.run(), name="embedded host"),

@@ -171,6 +171,7 @@ async def virtual_cluster(config: Config) -> AsyncIterator[RunningCluster]:
                     config.host,
                     data_dir=config.data_dir,
                     durable=config.store != "memory",
+                    nodes=config.simulated_nodes,
                     schemas=schemas,
                     clock=clock,
                 )

@@ -20,8 +20,23 @@ NODES = GVR("", "v1", "nodes")
 DEADLINE_S = 20.0
 
 
-def opened(choice: HostChoice, directory: Path, *, durable: bool = False) -> AbstractAsyncContextManager[Host]:
-    return hosts.opened(choice, data_dir=directory, durable=durable, schemas=planes.schemas(), clock=SystemClock())
+def opened(
+    choice: HostChoice, directory: Path, *, durable: bool = False, nodes: int = 3
+) -> AbstractAsyncContextManager[Host]:
+    return hosts.opened(
+        choice, data_dir=directory, durable=durable, nodes=nodes, schemas=planes.schemas(), clock=SystemClock()
+    )
+
+
+async def ready_nodes(cluster: Cluster, count: int) -> list[str]:
+    """Once there are so many."""
+    async with asyncio.timeout(DEADLINE_S):
+        while True:
+            found = await cluster.list(NODES)
+            names = [n["metadata"]["name"] for n in found if n.get("status", {}).get("conditions")]
+            if len(names) == count:
+                return sorted(names)
+            await asyncio.sleep(0)
 
 
 async def running(cluster: Cluster, name: str) -> Obj:
@@ -41,6 +56,15 @@ async def test_a_pod_of_the_embedded_host_is_placed_and_runs(tmp_path: Path) -> 
         nodes = [node["metadata"]["name"] for node in await host.cluster.list(NODES)]
     assert pod["spec"]["nodeName"] in nodes
     assert host.every_node
+
+
+async def test_the_embedded_host_has_as_many_nodes_as_wanted_and_never_fewer_than_it_had(tmp_path: Path) -> None:
+    async with opened(HostChoice("embedded"), tmp_path, durable=True, nodes=5) as host:
+        five = await ready_nodes(host.cluster, 5)
+    async with opened(HostChoice("embedded"), tmp_path, durable=True, nodes=1) as host:
+        assert await ready_nodes(host.cluster, 5) == five == [f"node-{n}" for n in range(1, 6)]
+        await host.cluster.create(planes.PODS, planes.pod("p"))
+        assert (await running(host.cluster, "p"))["spec"]["nodeName"] in five
 
 
 @pytest.mark.parametrize(("durable", "kept"), [(True, ["p"]), (False, [])], ids=["durable", "in memory"])

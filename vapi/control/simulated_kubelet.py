@@ -11,6 +11,7 @@ from __future__ import annotations
 import datetime as dt
 import ipaddress
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from vapi.clock import parse_rfc3339, rfc3339
 from vapi.control.controller import Context, Controller, Sources, names, own_name
@@ -29,6 +30,7 @@ CONFIGMAPS = GVR("", "v1", "configmaps")
 CLAIMS = GVR("", "v1", "persistentvolumeclaims")
 
 NODE_NAMES = ("node-1", "node-2", "node-3")
+"""Where nobody says how many."""
 POD_NETWORK = ipaddress.IPv4Network("10.244.0.0/16")
 NODE_NETWORK = ipaddress.IPv4Network("198.18.0.0/24")
 CAPACITY = {"cpu": "16", "memory": "32Gi", "pods": "110", "ephemeral-storage": "100Gi"}
@@ -322,3 +324,14 @@ def _identity(container: Obj) -> Obj:
 
 CONTROLLERS = (SimulatedNodes, simulated_scheduler, SimulatedKubelet, SimulatedVolumes)
 """What an embedded host runs."""
+
+
+def controllers(context: Context, count: int) -> list[Controller[Any]]:
+    """The same with `count` nodes, at most 250: node-1, node-2, …"""
+    nodes = [f"node-{number}" for number in range(1, count + 1)]
+    return [
+        SimulatedNodes(context, nodes),
+        simulated_scheduler(context, nodes),
+        SimulatedKubelet(context, nodes),
+        SimulatedVolumes(context),
+    ]
