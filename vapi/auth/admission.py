@@ -14,6 +14,7 @@ from vapi.registry.admission import AdmissionPlugin, Lookup
 from vapi.registry.plugins import (
     certificates,
     defaults,
+    mirrors,
     namespaces,
     priority,
     resize,
@@ -36,6 +37,7 @@ def builtin_plugins(
     plugins = (
         namespaces.existence(lookup),
         namespaces.protection(),
+        mirrors.protection(),
         service_account_plugin(lookup),
         tolerations.taint_nodes(),
         priority.priority(lookup),

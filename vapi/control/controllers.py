@@ -17,6 +17,7 @@ from vapi.control.disruption import DisruptionController, StaleDisruptionControl
 from vapi.control.endpoints import EndpointsController
 from vapi.control.endpointslice import EndpointSliceController
 from vapi.control.endpointslice_mirroring import EndpointSliceMirroringController
+from vapi.control.ephemeral_volume import EphemeralVolumeController
 from vapi.control.events import EventRecorder
 from vapi.control.expiry import ExpiryController
 from vapi.control.garbage_collector import GarbageCollector
@@ -69,6 +70,7 @@ CONTROLLERS: Mapping[str, Factory] = {
     "persistentvolumeclaim-protection-controller": lambda context, _: ClaimProtectionController(context),
     "persistentvolume-protection-controller": lambda context, _: VolumeProtectionController(context),
     "volumeattributesclass-protection-controller": lambda context, _: AttributesClassProtectionController(context),
+    "ephemeral-volume-controller": lambda context, _: EphemeralVolumeController(context),
     "endpoints-controller": lambda context, _: EndpointsController(context),
     "endpointslice-controller": lambda context, _: EndpointSliceController(context),
     "endpointslice-mirroring-controller": lambda context, _: EndpointSliceMirroringController(context),

@@ -96,7 +96,6 @@ ROWS: tuple[Resource, ...] = (
         short_names=("pvc",),
         subresources=STATUS,
         delete_returns_object=True,
-        not_acted_on="PersistentVolumeClaims are stored but not bound yet",
     ),
     kind(
         V1,
@@ -106,7 +105,7 @@ ROWS: tuple[Resource, ...] = (
         short_names=("pv",),
         subresources=STATUS,
         delete_returns_object=True,
-        not_acted_on="PersistentVolumes are stored but not bound yet",
+        not_acted_on="a PersistentVolume of the virtual cluster's own is stored and never bound: volumes are the host's",
     ),
     kind(
         V1,

@@ -107,4 +107,5 @@ def test_references_are_configmaps_secrets_and_claims_each_once() -> None:
     ] == [
         {"configMap": {"name": "a-x-ns-x-vc"}},
         {"persistentVolumeClaim": {"claimName": "data-x-ns-x-vc"}},
+        {"name": "tmp", "persistentVolumeClaim": {"claimName": "web-tmp-x-ns-x-vc"}},
     ]

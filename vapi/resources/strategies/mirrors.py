@@ -7,7 +7,10 @@ from collections.abc import Sequence
 from vapi.gvk import Obj
 
 MIRROR = "vapi.dev/mirror"
-"""Label of the Nodes that sync copies from the host. A tenant's own Node has none, and stays as it is written."""
+"""Label of what sync copies from the host (Nodes, classes, volumes); the host's uid where it decides.
+
+An object of the tenant's own has none, and stays as it is written.
+"""
 
 
 def of_node(obj: Obj, _old: Obj | None) -> Sequence[str]:
