@@ -1,4 +1,4 @@
-"""Events: what the host says of the tenant's pods and Services, told to the tenant in its own names.
+"""Events: what the host says of the twins of a tenant's objects, told to the tenant in its own names.
 
 Streamed, not cached: each host event is looked at once. It is dropped if it is
 not about the present twin of a tenant's object. The copy keeps the suffix of
@@ -10,18 +10,22 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 
 from sync.cluster import Cluster, ClusterError, ClusterEventType
 from sync.informer import HostInformer
 from sync.ownership import Twin
-from sync.translator import CLAIMS, EVENTS, PODS, SERVICES
+from sync.translator import EVENTS, PODS
+from sync.translators import podnames
 from sync.virtual import VirtualCluster
+from sync.wording import in_tenant_words
 from vapi.gvk import GVR, Obj
 
 log = logging.getLogger(__name__)
 
 RELIST_S = 5.0
-_KINDS: Mapping[str, GVR] = {"Pod": PODS, "Service": SERVICES, "PersistentVolumeClaim": CLAIMS}
+_NAMING = frozenset({PODS})
+"""Whose events tell of the ConfigMaps, Secrets and claims that they name."""
 _KEPT = (
     "action",
     "count",
@@ -65,24 +69,36 @@ class Events:
 
     async def _tell(self, event: Obj) -> None:
         involved = event.get("involvedObject") or {}
-        gvr = _KINDS.get(involved.get("kind", ""))
-        if gvr is None or gvr not in self._informers():
+        informer = self._informer(involved)
+        if informer is None:
             return
-        twin = self._informers()[gvr].get(involved.get("name", ""))
+        gvr, twin = informer.row.resource, informer.get(involved.get("name", ""))
         if twin is None or not twin.object_uid or involved.get("uid", twin.uid) != twin.uid:
             return
         entry = self._virtual.cached(gvr, twin.object_namespace, twin.object_name)
         if entry is None or entry.uid != twin.object_uid:
             return
+        known = podnames.host_names(entry.obj(), twin.managed_by) if gvr in _NAMING else {}
         try:
-            await self._virtual.update(EVENTS, tenant_event(event, twin, self._namespace))
+            await self._virtual.update(EVENTS, tenant_event(event, twin, self._namespace, known))
         except ClusterError as error:
             # a terminating namespace, mostly: an event is worth no retry
             log.debug("event not told", extra={"error": error.message})
 
+    def _informer(self, involved: Obj) -> HostInformer | None:
+        """Of the kind that the event is about, if that is synced."""
+        group = involved.get("apiVersion", "v1").rpartition("/")[0]
+        for informer in self._informers().values():
+            if (informer.row.gvk.kind, informer.row.gvk.group) == (involved.get("kind"), group):
+                return informer
+        return None
 
-def tenant_event(event: Obj, twin: Twin, host_namespace: str) -> Obj:
-    """The copy, about the virtual object of `twin`. Host names in the text become the tenant's."""
+
+def tenant_event(event: Obj, twin: Twin, host_namespace: str, known: Mapping[str, str] = MappingProxyType({})) -> Obj:
+    """The copy, about the virtual object of `twin`. Host names in the text become the tenant's.
+
+    `known`: host name → the tenant's, of what the object names (a ConfigMap that is missing).
+    """
     metadata = event["metadata"]
     suffix = metadata["name"].rpartition(".")[2]
     involved = event["involvedObject"]
@@ -97,7 +113,13 @@ def tenant_event(event: Obj, twin: Twin, host_namespace: str) -> Obj:
             "name": twin.object_name,
             "uid": twin.object_uid,
         },
-        "message": in_tenant_names(event.get("message", ""), twin, host_namespace),
+        "message": in_tenant_words(
+            event.get("message", ""),
+            {twin.name: twin.object_name, twin.uid: twin.object_uid, **known},
+            cluster=twin.managed_by,
+            host_namespace=host_namespace,
+            namespace=twin.object_namespace,
+        ),
     }
     if involved.get("fieldPath"):
         copy["involvedObject"]["fieldPath"] = involved["fieldPath"]
@@ -105,13 +127,3 @@ def tenant_event(event: Obj, twin: Twin, host_namespace: str) -> Obj:
         if key in event:
             copy[key] = event[key]
     return copy
-
-
-def in_tenant_names(text: str, twin: Twin, host_namespace: str) -> str:
-    qualified = f"{host_namespace}/{twin.name}"
-    return (
-        text.replace(qualified, f"{twin.object_namespace}/{twin.object_name}")
-        .replace(f"{twin.name}_{host_namespace}", f"{twin.object_name}_{twin.object_namespace}")
-        .replace(twin.name, twin.object_name)
-        .replace(twin.uid, twin.object_uid)
-    )

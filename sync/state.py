@@ -20,6 +20,7 @@ from sync.ownership import Identity, Twin
 from sync.references import References
 from sync.translator import Context, Ref, Translator
 from sync.virtual import Record, VirtualCluster
+from sync.wording import in_tenant_words
 from vapi.clock import Clock
 from vapi.control.workqueue import Retry
 from vapi.gvk import GVR, Obj
@@ -162,10 +163,13 @@ class Engine:
 
     def in_tenant_terms(self, message: str, identity: Identity) -> str:
         """Host names replaced: an event must not tell what the tenant cannot know."""
-        text = message.replace(identity.host_name, identity.name)
-        for around in ('"{}"', "namespace {}", "{}/"):
-            text = text.replace(around.format(self.context.host_namespace), around.format(identity.namespace))
-        return text
+        return in_tenant_words(
+            message,
+            {identity.host_name: identity.name},
+            cluster=self.context.cluster,
+            host_namespace=self.context.host_namespace,
+            namespace=identity.namespace,
+        )
 
     @contextmanager
     def racing(self) -> Iterator[None]:

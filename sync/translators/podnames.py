@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
 
+from sync import names
 from sync.translator import CONFIGMAPS, ENDPOINTS, SECRETS
 from vapi.gvk import GVR, Obj
 
@@ -198,3 +199,12 @@ def _named(value: Any, tree: Tree) -> Iterator[tuple[GVR, str]]:
                 yield from _named(value[field], below)
             elif value[field]:
                 yield below, value[field]
+
+
+def host_names(virtual: Obj, cluster: str) -> dict[str, str]:
+    """The host's name → the tenant's, of everything that a pod (or what has a pod template) names."""
+    spec = virtual.get("spec") or {}
+    if "template" in spec:
+        spec = spec["template"].get("spec") or {}
+    namespace = virtual["metadata"].get("namespace", "")
+    return {names.host_name(name, namespace, cluster): name for _, name in named(spec)}

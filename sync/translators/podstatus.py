@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from sync import metadata as md
+from sync.translators import podnames
 from vapi import encoding
 from vapi.gvk import Obj
 
@@ -18,6 +19,7 @@ _CONTAINER_STATUSES = (
     ("ephemeralContainerStatuses", "ephemeralContainers"),
 )
 
+_ENDED = ("Succeeded", "Failed")
 _TENANTS_OWN = ("qosClass", "resourceClaimStatuses")
 """Kept from the virtual status."""
 
@@ -37,7 +39,7 @@ def gate_conditions(virtual: Obj) -> list[Obj]:
 
 def status(virtual: Obj, host: Obj) -> Obj:
     """The status that the virtual pod should have."""
-    theirs = _in_tenant_terms(virtual, host)
+    theirs = in_tenant_terms(virtual, host)
     ours: Obj = virtual.get("status") or {}
     new = {k: v for k, v in theirs.items() if k not in _TENANTS_OWN and k != "observedGeneration"}
     for key in _TENANTS_OWN:
@@ -50,7 +52,7 @@ def status(virtual: Obj, host: Obj) -> Obj:
         if statuses in new:
             known = {c["name"] for c in virtual["spec"].get(containers) or ()}
             new[statuses] = [s for s in new[statuses] if s["name"] in known]
-    generations = _Generations(virtual, host)
+    generations = Generations(virtual, host)
     observed = generations.seen(theirs.get("observedGeneration"), ours.get("observedGeneration"))
     if observed:
         new["observedGeneration"] = observed
@@ -59,24 +61,29 @@ def status(virtual: Obj, host: Obj) -> Obj:
     return new
 
 
-def _in_tenant_terms(virtual: Obj, host: Obj) -> Obj:
+def in_tenant_terms(virtual: Obj, host: Obj) -> Obj:
     """The host's status, names and uid replaced: the kubelet's messages hold `pod=<name>_<namespace>(<uid>)`."""
     status: Obj = host.get("status") or {}
     there, here = host["metadata"], virtual["metadata"]
     text = encoding.dumps(status)
-    if there["name"].encode() not in text and there["uid"].encode() not in text:
-        return status
-    for old, new in (
+    known = [
         (f"{there['name']}_{there.get('namespace', '')}", f"{here['name']}_{here['namespace']}"),
         (there["name"], here["name"]),
         (there["uid"], here["uid"]),
-    ):
-        text = text.replace(old.encode(), new.encode())
-    replaced: Obj = encoding.loads(text)
+    ]
+    if b'"message"' in text:  # such as: configmap "…" not found
+        cluster = (there.get("labels") or {}).get(md.MANAGED_BY, "")
+        known += sorted(podnames.host_names(virtual, cluster).items(), key=lambda pair: -len(pair[0]))
+    told = text
+    for old, new in known:
+        told = told.replace(old.encode(), new.encode())
+    if told == text:
+        return status
+    replaced: Obj = encoding.loads(told)
     return replaced
 
 
-class _Generations:
+class Generations:
     """Host generations as the tenant's: what the kubelet saw of ours is what last went out, once it saw the latest."""
 
     def __init__(self, virtual: Obj, host: Obj) -> None:
@@ -94,7 +101,7 @@ class _Generations:
         return int(before or 0)
 
 
-def _conditions(virtual: Obj, theirs: Obj, ours: Obj, generations: _Generations) -> list[Obj]:
+def _conditions(virtual: Obj, theirs: Obj, ours: Obj, generations: Generations) -> list[Obj]:
     gates = gate_types(virtual)
     before = {c["type"]: c for c in ours.get("conditions") or ()}
     conditions = []

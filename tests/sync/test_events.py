@@ -13,9 +13,12 @@ from sync.events import Events, tenant_event
 from sync.ownership import make_twin
 from sync.translator import EVENTS
 from sync.virtual import InProcessCluster, VirtualCluster
-from tests.planes import NAMESPACES, PODS, pod, turns
+from sync.wording import SOMEBODY
+from tests.planes import NAMESPACES, PODS, SERVICES, pod, turns
 from tests.sync.rig import HOST_NAMESPACE, Rig, rig
 from vapi.gvk import Obj
+
+SPEC = {"type": "ExternalName", "externalName": "example.com"}
 
 
 def event(name: str, about: Obj, **fields: Any) -> Obj:
@@ -138,3 +141,35 @@ def test_a_field_path_stays_and_the_names_of_the_host_do_not() -> None:
     copy = tenant_event(one, twin, "host-ns")
     assert copy["message"] == "web_default(v1): back-off"
     assert copy["involvedObject"]["fieldPath"] == "spec.containers{c}"
+
+
+async def test_what_a_pod_names_is_told_under_the_tenants_names() -> None:
+    async with following() as r:
+        naming = pod("web")
+        naming["spec"]["volumes"] = [{"name": "v", "configMap": {"name": "settings"}}]
+        naming["spec"]["containers"][0]["envFrom"] = [{"secretRef": {"name": "a" * 60}}]
+        await r.virtual.create(PODS, naming)
+        await r.settle()
+        twin = r.the_twin(PODS, "web")
+        names = r.host_name("settings"), r.host_name("a" * 60)
+        text = f'configmap "{names[0]}" not found, secret "{names[1]}" not found, used by db-x-default-x-other'
+        await r.admin.create(EVENTS, event(f"{twin['metadata']['name']}.17ab", twin, message=text))
+        await turns(50)
+        (copy,) = told(r)
+        assert copy["message"] == f'configmap "settings" not found, secret "{"a" * 60}" not found, used by {SOMEBODY}'
+
+
+async def test_events_of_every_synced_kind_are_told() -> None:
+    async with following() as r:
+        await r.virtual.create(SERVICES, {"metadata": {"name": "web", "namespace": "default"}, "spec": SPEC})
+        await r.settle()
+        twin = r.the_twin(SERVICES, "web")
+        about = event(f"{twin['metadata']['name']}.17ab", twin, message="Ensuring load balancer")
+        about["involvedObject"]["kind"] = "Service"
+        await r.admin.create(EVENTS, about)
+        about["metadata"] = {"name": "other", "namespace": HOST_NAMESPACE}
+        about["involvedObject"]["apiVersion"] = "serving.knative.dev/v1"  # a Service of another sort
+        await r.admin.create(EVENTS, about)
+        await turns(50)
+        (copy,) = told(r)
+        assert (copy["involvedObject"]["kind"], copy["involvedObject"]["name"]) == ("Service", "web")

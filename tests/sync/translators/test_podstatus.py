@@ -77,3 +77,16 @@ def test_a_lost_pod_failed_as_after_an_eviction() -> None:
     assert last["phase"] == "Failed"
     assert last["reason"] == HOST_POD_GONE
     assert [(c["type"], c["status"]) for c in last["conditions"]] == [("Ready", "True"), ("DisruptionTarget", "True")]
+
+
+def test_what_the_pod_names_is_told_under_the_tenants_names() -> None:
+    naming = virtual()
+    naming["spec"]["containers"][0]["envFrom"] = [{"configMapRef": {"name": "settings"}}]
+    there = host(
+        containerStatuses=[
+            {"name": "c", "state": {"waiting": {"message": 'configmap "settings-x-default-x-vc" not found'}}}
+        ]
+    )
+    there["metadata"]["labels"] = {md.MANAGED_BY: "vc"}
+    (shown,) = status(naming, there)["containerStatuses"]
+    assert shown["state"]["waiting"]["message"] == 'configmap "settings" not found'
