@@ -14,6 +14,7 @@ from vapi.gvk import GVR, Obj
 from vapi.registry.plugins import (
     certificates,
     defaults,
+    mirrors,
     namespaces,
     priority,
     resize,
@@ -22,6 +23,7 @@ from vapi.registry.plugins import (
     topology,
 )
 from vapi.registry.plugins.memo import EntryMemo
+from vapi.resources.strategies.mirrors import MIRROR
 
 ADMISSION = recorded("admission_1.37.json")
 AUTH = recorded("auth_1.37.json")
@@ -405,6 +407,33 @@ def test_a_pod_on_a_node_carries_its_zone() -> None:
     assert admit(request, plugin)["metadata"]["labels"] == {ZONE: "z1"}
 
 
+# --- mirrors of the host's --------------------------------------------------------------------------
+
+
+def _storage_class(name: str, **labels: str) -> Obj:
+    return named("storage.k8s.io/v1", "StorageClass", name, metadata={"labels": labels}, provisioner="x/y")
+
+
+def test_a_client_cannot_touch_what_shows_an_object_of_the_host() -> None:
+    shown = _storage_class("fast", **{MIRROR: "uid-of-the-host"})
+    for request in (update(shown, _storage_class("fast")), delete(shown)):
+        error = refusal(request, mirrors.protection())
+        assert error.code == 403
+        assert error.message.endswith("it shows an object of the host, and can be changed only there")
+
+
+def test_a_client_cannot_claim_to_show_an_object_of_the_host() -> None:
+    assert refusal(create(_storage_class("fast", **{MIRROR: "x"})), mirrors.protection()).code == 403
+    adopted = update(_storage_class("fast"), _storage_class("fast", **{MIRROR: "x"}))
+    assert refusal(adopted, mirrors.protection()).code == 403
+
+
+def test_a_class_of_the_tenants_own_is_its_own() -> None:
+    mine = _storage_class("mine")
+    for request in (create(mine), update(mine, mine), delete(mine)):
+        admit(request, mirrors.protection())
+
+
 # --- all of them ------------------------------------------------------------------------------------
 
 
@@ -422,6 +451,7 @@ def test_the_plugins_run_in_kubernetes_order() -> None:
     order = list(dict.fromkeys(p.name for p in builtin_plugins(Shelf(), rbac())))
     assert order == [
         "NamespaceLifecycle",
+        "MirrorProtection",  # of ours
         "ServiceAccount",
         "TaintNodesByCondition",
         "Priority",
