@@ -88,6 +88,11 @@ class HostBinder:
         twin = self._twin_of(virtual)
         return "" if twin is None or twin.deleting else _noted_node(twin)
 
+    def created(self, virtual: Obj) -> None:
+        """The twin is there: of our own writes the watch tells nothing new (`PodHooks.after_create`)."""
+        if virtual["metadata"]["uid"] in self._placements:
+            self._queue.add(virtual["metadata"]["uid"])
+
     def twin_changed(
         self, row: Translator, _namespace: str, _name: str, before: Twin | None, after: Twin | None
     ) -> None:

@@ -14,8 +14,8 @@ from sync import metadata as md
 from sync.cluster import Cluster, ClusterError
 from sync.cluster_dns import ClusterDns
 from sync.events import Events
-from sync.mirrors import ClassRule, Mirrors
 from sync.mirror_rows import PERSISTENT_VOLUMES
+from sync.mirrors import ClassRule, Mirrors
 from sync.nodes import Nodes
 from sync.nodes_copy import NodeRules
 from sync.own_service import OwnService, ensure_own_service
@@ -46,6 +46,7 @@ class _Hooks:
         self.dns: Callable[[Obj], None] | None = None
         self.tokens: PodTokens | None = None
         self.nodes: Nodes | None = None
+        self.binder: HostBinder | None = None
         self.mirrors: Mirrors | None = None
 
     async def before_create(self, virtual: Obj) -> None:
@@ -55,7 +56,8 @@ class _Hooks:
             await self.tokens.before_create(virtual)
 
     async def after_create(self, virtual: Obj, host: Obj) -> None:
-        return None
+        if self.binder is not None:
+            self.binder.created(virtual)
 
     async def before_bind(self, virtual: Obj, node_name: str) -> None:
         if self.nodes is not None:
@@ -172,7 +174,7 @@ class Tenancy:
         )
         self.syncer.on_twin(self._mirrors.claim_changed)
         self._nodes = hooks.nodes = Nodes(virtual=virtual, host=host, clock=clock, rules=settings.nodes)
-        self.binder = HostBinder(
+        self.binder = hooks.binder = HostBinder(
             virtual=virtual,
             twin=self.syncer.twin,
             touch=self.syncer.touch,

@@ -38,9 +38,14 @@ def gate_conditions(virtual: Obj) -> list[Obj]:
 
 
 def status(virtual: Obj, host: Obj) -> Obj:
-    """The status that the virtual pod should have."""
-    theirs = in_tenant_terms(virtual, host)
+    """The status that the virtual pod should have.
+
+    A terminal phase is never left: the pod of a lost node has failed, though nothing ends its host pod.
+    """
     ours: Obj = virtual.get("status") or {}
+    if ours.get("phase") in _ENDED and (host.get("status") or {}).get("phase") not in _ENDED:
+        return ours
+    theirs = in_tenant_terms(virtual, host)
     new = {k: v for k, v in theirs.items() if k not in _TENANTS_OWN and k != "observedGeneration"}
     for key in _TENANTS_OWN:
         if key in ours:

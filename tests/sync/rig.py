@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from storage.memory import MemoryStore
 from sync import names
 from sync.cluster import Cluster
+from sync.hooks import PodHooks
 from sync.syncer import Syncer
 from sync.translator import Context
 from sync.virtual import InProcessCluster, VirtualCluster
@@ -35,6 +37,11 @@ class Rig:
     store_id: str = "store-1"
     events: list[tuple[str, str, str]] = field(default_factory=list)
     """(object, reason, message)."""
+    hooks: PodHooks | None = None
+    settings: dict[str, Any] = field(default_factory=dict)
+    """Of the context, beyond its name and namespace."""
+    before_start: Callable[[Rig], None] | None = None
+    """Called with each new syncer before it runs."""
     syncer: Syncer | None = None
     host_cluster: Cluster | None = None
     virtual_cluster: VirtualCluster | None = None
@@ -54,12 +61,15 @@ class Rig:
         self.syncer = Syncer(
             virtual=self.virtual_cluster or VirtualCluster(self.tenant.client("vapi-syncer")),
             host=self.host_cluster or InProcessCluster(self.host.client("vapi")),
-            context=Context(cluster=self.name, host_namespace=self.host_namespace),
+            context=Context(cluster=self.name, host_namespace=self.host_namespace, **self.settings),
             store_id=self.store_id,
             events=self._record,
+            hooks=self.hooks,
             rate=0,
             clock=self.clock,
         )
+        if self.before_start is not None:
+            self.before_start(self)
         self._task = asyncio.create_task(self.syncer.run())
         await asyncio.wait([self._task, asyncio.create_task(self.syncer.synced.wait())], return_when="FIRST_COMPLETED")
         if self._task.done():
