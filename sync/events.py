@@ -94,6 +94,11 @@ class Events:
         return None
 
 
+def _uid(twin: Twin, kind: str) -> Mapping[str, str]:
+    """A claim's is part of its volume's name, which is the same in the tenant."""
+    return {} if kind == "PersistentVolumeClaim" else {twin.uid: twin.object_uid}
+
+
 def tenant_event(event: Obj, twin: Twin, host_namespace: str, known: Mapping[str, str] = MappingProxyType({})) -> Obj:
     """The copy, about the virtual object of `twin`. Host names in the text become the tenant's.
 
@@ -115,7 +120,7 @@ def tenant_event(event: Obj, twin: Twin, host_namespace: str, known: Mapping[str
         },
         "message": in_tenant_words(
             event.get("message", ""),
-            {twin.name: twin.object_name, twin.uid: twin.object_uid, **known},
+            {twin.name: twin.object_name, **_uid(twin, involved["kind"]), **known},
             cluster=twin.managed_by,
             host_namespace=host_namespace,
             namespace=twin.object_namespace,

@@ -43,6 +43,7 @@ _HOSTS_CONDITIONS = frozenset(
         "NodeResizeError",
         "ModifyVolumeError",
         "ModifyingVolume",
+        "Unused",
     }
 )
 """Types of the claim's conditions that are Kubernetes' own. Source: api/core/v1 PersistentVolumeClaimConditionType."""
@@ -207,9 +208,11 @@ def _changed_annotations(virtual: Obj, host: Obj) -> Iterator[tuple[str, str | N
 
 
 def lost_status(virtual: Obj) -> Obj | None:
-    """Of a claim that has been bound: there were data."""
+    """Of a claim that has been bound: there were data. Source: pv_controller.go updateClaimStatus without a volume."""
     now: Obj = virtual.get("status") or {}
-    return {**now, "phase": "Lost"} if now.get("phase") in ("Bound", "Lost") else None
+    if now.get("phase") not in ("Bound", "Lost"):
+        return None
+    return {k: v for k, v in now.items() if k not in ("accessModes", "capacity")} | {"phase": "Lost"}
 
 
 TRANSLATOR = Translator(
