@@ -24,6 +24,7 @@ from sync.placing import HostBinder
 from sync.service_mapping import Mapped, ServiceMapping
 from sync.services import HostAllocator
 from sync.state import EventSink
+from sync.strays import Strays
 from sync.syncer import Syncer
 from sync.tokens import Issue, PodTokens
 from sync.translator import CLAIMS, PODS, SERVICES, Context, Ref
@@ -203,6 +204,15 @@ class Tenancy:
             events=events,
             clock=clock,
         )
+        self._strays = Strays(
+            virtual=virtual,
+            host=host,
+            limiter=self.syncer.limiter,
+            context=lambda: self.syncer.context,
+            informers=lambda: self.syncer.informers,
+            touch=self.syncer.touch,
+            clock=clock,
+        )
         self.tunnels = Tunnels(virtual=virtual, host=host, context=lambda: self.syncer.context)
 
     def _dns_known(self, ip: str | None) -> None:
@@ -252,3 +262,4 @@ class Tenancy:
             group.create_task(self._nodes.run(), name="nodes")
             group.create_task(self._events.run(), name="events")
             group.create_task(self._mapping.run(), name="service mapping")
+            group.create_task(self._strays.run(), name="stray endpoints")
