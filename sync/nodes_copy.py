@@ -6,7 +6,7 @@ node the tenant owns what it sets, over the host's values as a base. Who wins is
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
@@ -30,6 +30,12 @@ INVENTED_CAPACITY: Mapping[str, str] = MappingProxyType(
 
 CORDON = "node.kubernetes.io/unschedulable"
 """Key of the taint of a cordoned node, which kubectl describe shows and daemons tolerate."""
+
+_CONDITIONS = frozenset(
+    f"node.kubernetes.io/{key}"
+    for key in ("not-ready", "unreachable", "memory-pressure", "disk-pressure", "pid-pressure", "network-unavailable")
+)
+"""Keys of the taints that say what conditions say. The host owns both: our API puts the first on every new Node."""
 
 _NOT_SHOWN = frozenset({"images", "volumesInUse", "volumesAttached", "config"})
 """Of the status: what of other tenants' pods would show in it."""
@@ -189,11 +195,12 @@ def virtual(host: Obj, current: Obj | None, rules: NodeRules) -> Obj:
     here: Obj = current or {"metadata": {}, "spec": {}}
     mine: Obj = here.get("spec") or {}
     labels_here = {k: v for k, v in (here["metadata"].get("labels") or {}).items() if k not in (MIRROR, VIRTUAL)}
-    taints_here = _by_key([t for t in mine.get("taints") or () if t.get("key") != CORDON])
+    taints_here = _by_key(t for t in mine.get("taints") or () if not _follows(t))
     cordon_here = _cordon(mine)
     base = _base(here, _Base(labels_here, taints_here, cordon_here))
     theirs: Obj = host.get("spec") or {}
-    taints_there = _by_key([t for t in _shown_taints(host, rules) if t.get("key") != CORDON])
+    from_host = _shown_taints(host, rules)
+    taints_there = _by_key(t for t in from_host if not _follows(t))
     labels, base_labels = _merge(base.labels, host["metadata"].get("labels") or {}, labels_here, insists=False)
     taints, base_taints = _merge(base.taints, taints_there, taints_here, insists=True)
     cordon, base_cordon = _merge(base.spec, _cordon(theirs), cordon_here, insists=True)
@@ -201,7 +208,8 @@ def virtual(host: Obj, current: Obj | None, rules: NodeRules) -> Obj:
     for key in ("podCIDR", "podCIDRs"):
         if key in theirs:
             spec.setdefault(key, theirs[key])
-    shown = [*taints.values(), *(_cordon_taint(mine) if cordon else ())]
+    conditions = (t for t in from_host if t.get("key") in _CONDITIONS)
+    shown = [*taints.values(), *conditions, *(_cordon_taint(mine) if cordon else ())]
     if shown:
         spec["taints"] = shown
     annotations = _annotations(current)
@@ -231,7 +239,12 @@ def _merge(
     return shown, ours
 
 
-def _by_key(taints: list[Obj]) -> dict[str, Obj]:
+def _follows(taint: Obj) -> bool:
+    """It follows from something else of the Node."""
+    return taint.get("key") == CORDON or taint.get("key") in _CONDITIONS
+
+
+def _by_key(taints: Iterable[Obj]) -> dict[str, Obj]:
     return {f"{taint.get('key', '')}:{taint.get('effect', '')}": taint for taint in taints}
 
 

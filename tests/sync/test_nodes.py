@@ -12,7 +12,7 @@ import pytest
 from sync.cluster import ClusterEvent, ClusterEventType
 from sync.hooks import TwinLost
 from sync.nodes import GONE_S, HEARTBEAT_S, UNUSED_S, Nodes
-from sync.nodes_copy import NodeRules, copy_of
+from sync.nodes_copy import CORDON, NodeRules, copy_of
 from sync.translator import NODES
 from sync.virtual import InProcessCluster, VirtualCluster
 from tests.planes import PODS, FakeClock, plane, pod, turns
@@ -258,3 +258,45 @@ async def test_a_node_that_was_made_anew_with_another_pod_network_is_mirrored_an
         here = b.here("n")
         assert here is not None
         assert here["spec"]["podCIDR"] == "10.0.9.0/24"
+
+
+# --- virtual nodes --------------------------------------------------------------------------------------
+
+
+async def test_a_virtual_node_keeps_what_the_tenant_sets_and_no_taint_of_its_making() -> None:
+    async with bench(NodeRules(NodesMode.VIRTUAL)) as b:
+        await b.there(node("n"))
+        here = b.here("n")
+        assert here is not None
+        assert "taints" not in here["spec"]
+        here["metadata"]["labels"]["mine"] = "1"
+        here["spec"]["unschedulable"] = True
+        here["spec"]["taints"] = [{"key": "t", "effect": "NoSchedule"}]
+        await b.tenant.client("tester").update(NODES, here)
+        await b.there(node("n", zone="z"))
+        here = b.here("n")
+        assert here is not None
+        assert (here["metadata"]["labels"]["mine"], here["metadata"]["labels"]["zone"]) == ("1", "z")
+        assert here["spec"]["unschedulable"] is True
+        assert [t["key"] for t in here["spec"]["taints"]] == ["t", CORDON]
+        there = b.host.registry.cached(NODES, "", "n")
+        assert there is not None
+        assert not there.obj()["spec"].get("unschedulable")
+
+
+async def test_a_virtual_node_that_the_tenant_deletes_is_there_again_as_the_host_has_it() -> None:
+    async with bench(NodeRules(NodesMode.VIRTUAL)) as b:
+        await b.there(node("n"))
+        await b.tenant.client("tester").delete(NODES, "", "n")
+        await turns(LOOKS)
+        assert b.here("n") is not None
+
+
+async def test_nothing_is_written_when_nothing_changes() -> None:
+    for mode in (NodesMode.ALL, NodesMode.INVENTED, NodesMode.VIRTUAL):
+        async with bench(NodeRules(mode)) as b:
+            await b.there(node("n"))
+            await b.run_pod("web", "n")
+            before = b.here("n")
+            await b.there(node("n"))
+            assert b.here("n") == before

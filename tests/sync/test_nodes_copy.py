@@ -160,6 +160,15 @@ def test_a_taint_of_the_host_cannot_be_taken_off_for_the_host_heeds_it() -> None
     assert taints(copy_of(host(), again, OWN)) == []
 
 
+def test_taints_that_say_what_conditions_say_are_always_the_hosts() -> None:
+    away = {"key": "node.kubernetes.io/unreachable", "effect": "NoExecute"}
+    made = copy_of(host(away), None, OWN)
+    assert taints(made) == [(away["key"], "")]
+    made["spec"]["taints"] = [{"key": "node.kubernetes.io/not-ready", "effect": "NoSchedule"}]
+    assert taints(copy_of(host(away), made, OWN)) == [(away["key"], "")]
+    assert taints(copy_of(host(), made, OWN)) == []
+
+
 def test_a_taint_that_both_set_stays_when_the_hosts_goes() -> None:
     made = copy_of(host(), None, OWN)
     made["spec"]["taints"] = [{**DEDICATED, "value": "mine"}]
