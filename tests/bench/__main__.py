@@ -13,7 +13,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from tests.bench import scenarios, sync, target
+from tests.bench import deployments, scenarios, sync, target
 from tests.bench.scenarios import Figure, Plan
 from tests.bench.target import Target
 
@@ -29,7 +29,13 @@ def main() -> int:
     parser.add_argument("--ours-only", action="store_true")
     parser.add_argument("--json", type=Path, help="write the figures here")
     parser.add_argument("--sync", action="store_true", help="measure instead how fast objects get to a real host")
+    parser.add_argument(
+        "--deployments", action="store_true", help="measure instead 1,000 Deployments of three on 50 nodes"
+    )
     options = parser.parse_args()
+    if options.deployments:
+        print(report(deployments.main(quick=options.quick, ours_only=options.ours_only)))
+        return 0
     if options.sync:
         print(report(sync.main()))
         return 0

@@ -35,6 +35,7 @@ from vapi.endpoints.dispatch import Dispatcher, Parts
 from vapi.endpoints.http import ApiRequest, PlainHeaders
 from vapi.gvk import GVR
 from vapi.plane import ControlPlane, running_plane
+from vapi.registry.client import Client
 
 AT_ONCE = 32
 """As many as the benchmark of the server has connections."""
@@ -53,7 +54,11 @@ async def dispatcher() -> AsyncIterator[tuple[Dispatcher, str]]:
     with TemporaryDirectory() as directory:
         pki = await load_pki(store, Path(directory), name="bench", shared=False, clock=clock)
         async with running_plane(
-            store, clock=clock, plugins=lambda lookup: builtin_plugins(lookup, rbac, protect_storage=False)
+            store,
+            clock=clock,
+            plugins=lambda registry: builtin_plugins(
+                registry, rbac, protect_storage=False, quotas=Client(registry, "kube-apiserver")
+            ),
         ) as plane:
             rbac.attach(plane.registry)
             made, token = await _served(plane, pki, rbac, clock)

@@ -56,7 +56,7 @@ class Target:
         return sum(_rss(pid) for pid in self.pids)
 
     def cpu_s(self) -> float:
-        return sum(_cpu(pid) for pid in self.pids)
+        return sum(cpu_s(pid) for pid in self.pids)
 
 
 class Admin:
@@ -105,13 +105,17 @@ class Admin:
         path = "/api/v1/namespaces/bench/serviceaccounts/bench/token"
         token = self.call("POST", path, {"spec": {"expirationSeconds": 36_000}})["status"]["token"]
         host, _, port = self.server.removeprefix("https://").rpartition(":")
-        for _ in range(300):  # the account of the namespace's pods is made by a controller
+        return Endpoint(host, int(port), self.ca, token)
+
+    def await_account(self) -> None:
+        """That of the namespace's pods, which a controller makes."""
+        for _ in range(300):
             try:
                 self.call("GET", "/api/v1/namespaces/bench/serviceaccounts/default")
-                break
+                return
             except urllib.error.HTTPError:
                 time.sleep(0.1)
-        return Endpoint(host, int(port), self.ca, token)
+        raise TimeoutError("the namespace bench has no ServiceAccount for pods")
 
     def _ensure(self, path: str, obj: Any) -> None:
         try:
@@ -141,6 +145,12 @@ def _is_free(port: int) -> bool:
 
 
 @contextlib.contextmanager
+def folder() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="vapi-bench-") as name:
+        yield Path(name)
+
+
+@contextlib.contextmanager
 def ours(name: str, *arguments: str, cpus: set[int]) -> Iterator[Target]:
     """`vapi serve` with SQLite on a disk folder of its own."""
     with tempfile.TemporaryDirectory(prefix="vapi-bench-") as folder:
@@ -166,26 +176,31 @@ def ours(name: str, *arguments: str, cpus: set[int]) -> Iterator[Target]:
 
 
 @contextlib.contextmanager
-def upstream(name: str, *, cpus: set[int]) -> Iterator[Target]:
+def upstream(name: str, *arguments: str, cpus: set[int]) -> Iterator[Target]:
     """What ../shared/host runs without a node, controllers included; memory counts kube-apiserver and etcd alone."""
     with tempfile.TemporaryDirectory(prefix="vapi-bench-") as folder:
         port = free_port(9)
         tool = [sys.executable, str(HOST_TOOLS / "hostcluster.py")]
         where = ["--dir", folder, "--port", str(port), "--bin", str(HOST_BIN)]
         began = time.monotonic()
-        up = [*tool, "up", *where]
+        up = [*tool, "up", *where, *arguments]
         subprocess.run(up, check=True, capture_output=True, preexec_fn=lambda: os.sched_setaffinity(0, cpus))
         rows = [line.split() for line in (Path(folder) / "pids").read_text().splitlines()]
         wanted = ("etcd", "kube-apiserver")
         pids = tuple(int(pid) for pid, what in rows if what in wanted)
         try:
-            yield _started(name, Path(folder) / "admin.kubeconfig", pids, began, None)
+            yield _started(name, Path(folder) / "admin.kubeconfig", pids, began, None, "--api-only" not in arguments)
         finally:
             subprocess.run([*tool, "down", *where], check=False, capture_output=True)
 
 
 def _started(
-    name: str, kubeconfig: Path, pids: tuple[int, ...], began: float, process: subprocess.Popen[bytes] | None
+    name: str,
+    kubeconfig: Path,
+    pids: tuple[int, ...],
+    began: float,
+    process: subprocess.Popen[bytes] | None,
+    controllers: bool = True,
 ) -> Target:
     deadline = time.monotonic() + READY_S
     while time.monotonic() < deadline:
@@ -196,7 +211,10 @@ def _started(
             admin = Admin(kubeconfig)
             if admin.ready():
                 took = time.monotonic() - began
-                return Target(name, admin.endpoint(), admin, pids, took)
+                endpoint = admin.endpoint()
+                if controllers:
+                    admin.await_account()
+                return Target(name, endpoint, admin, pids, took)
         time.sleep(0.01)
     raise RuntimeError(f"{name} was not ready after {READY_S:.0f} s")
 
@@ -205,7 +223,9 @@ def _started(
 def running(name: str, kubeconfig: Path) -> Iterator[Target]:
     """Somebody else's server: nothing is started, memory is not known."""
     admin = Admin(kubeconfig)
-    yield Target(name, admin.endpoint(), admin)
+    endpoint = admin.endpoint()
+    admin.await_account()
+    yield Target(name, endpoint, admin)
 
 
 def _rss(pid: int) -> int:
@@ -217,6 +237,13 @@ def _rss(pid: int) -> int:
         return 0
 
 
-def _cpu(pid: int) -> float:
+def peak_bytes(pid: int) -> int:
+    """The most that was resident at once, shared pages included."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) << 10 for line in lines if line.startswith("VmHWM:"))
+
+
+def cpu_s(pid: int) -> float:
+    """Of all its threads so far, user and system."""
     fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
