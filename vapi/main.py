@@ -41,6 +41,7 @@ from sync.tenancy import Settings as TenancySettings
 from sync.tenancy import Tenancy
 from sync.tokens import IssuedToken
 from sync.virtual import VirtualCluster
+from sync.workloads.rows import idle_controllers
 from vapi import apiserver, hosts, logs
 from vapi.apiserver import Api
 from vapi.auth import bootstrap
@@ -69,6 +70,7 @@ from vapi.hosts import HostError, HostTunnel, SimulatedTunnel
 from vapi.plane import ControlPlane, running_plane
 from vapi.registry.admission import Lookup
 from vapi.registry.allocator import Allocator
+from vapi.registry.client import Client
 from vapi.schema.schemas import load_schemas
 
 log = logging.getLogger(__name__)
@@ -186,7 +188,9 @@ async def virtual_cluster(config: Config) -> AsyncIterator[RunningCluster]:
                 store,
                 clock=clock,
                 schemas=schemas,
-                plugins=lambda lookup: builtin_plugins(lookup, rbac),
+                plugins=lambda registry: builtin_plugins(
+                    registry, rbac, quotas=Client(registry, "kube-apiserver"), clock=clock
+                ),
                 allocators=lambda lookup: {("", "services"): _allocator(numbers, lookup, clock)},
             )
         )
@@ -214,7 +218,9 @@ async def virtual_cluster(config: Config) -> AsyncIterator[RunningCluster]:
             plane.client("controllers"),
             ControllerSettings(root_ca=pki.ca_certificate.decode()),
             clock=clock,
-            only=controllers.chosen(external=config.controllers_external),
+            only=controllers.chosen(
+                external=config.controllers_external, without=idle_controllers(config.host_workloads)
+            ),
         )
         if dns.mode is DnsMode.EMBEDDED:
             await stack.enter_async_context(_embedded_dns(plane, dns, dns_choice.listen(config)))
@@ -294,7 +300,7 @@ def _tenancy(
                 api.tokens.account(namespace, account),
                 audiences=(audience,) if audience else (),
                 expiration_s=seconds,
-                bound={"apiVersion": "v1", "kind": "Pod", "name": pod, "uid": uid},
+                bound={"apiVersion": "v1", "kind": "Pod", "name": pod, "uid": uid} if pod else None,
                 extend=False,
             )
         except ApiError as error:
@@ -320,6 +326,7 @@ def _tenancy(
             dns=dns.mode is not DnsMode.NONE,
             cluster_domain=dns.domain,
             not_sent=config.not_sent,
+            workloads=config.host_workloads,
             mapped_in=service_mapping.from_host(config.service_mapping_from_host),
             mapped_out=service_mapping.to_host(config.service_mapping_to_host),
             from_host=KeyPatterns(config.sync_from_host_labels, config.sync_from_host_annotations),

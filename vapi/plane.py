@@ -23,7 +23,7 @@ from vapi.resources.builtin import builtin_catalog
 from vapi.resources.resource import Catalog
 from vapi.schema.schemas import Schemas, load_schemas
 
-PluginFactory = Callable[[Lookup], Sequence[AdmissionPlugin]]
+PluginFactory = Callable[[Registry], Sequence[AdmissionPlugin]]
 AllocatorFactory = Callable[[Lookup], Mapping[tuple[str, str], Allocator]]
 
 

@@ -206,6 +206,6 @@ def test_what_is_switched_off_stays_in_the_tenant_and_is_told(node_host: HostClu
     off = [f"--sync-to-host-{kind}-enabled" for kind in ("ingresses", "network-policies", "pod-disruption-budgets")]
     arguments = tuple(part for flag in off for part in (flag, "false"))
     with tenant(node_host, tmp_path, name="pol-b", arguments=arguments) as b:
-        b.vapi.apply(ingress("i"), policy("n"), budget("b", "x", minAvailable=1), deployment("there", 1))
+        b.vapi.apply(ingress("i"), policy("np"), budget("pdb", "x", minAvailable=1), deployment("there", 1))
         until(lambda: b.twins("pods"))
         assert not b.twins("ingress") and not b.twins("networkpolicy") and not b.twins("pdb")

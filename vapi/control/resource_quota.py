@@ -1,4 +1,7 @@
-"""resourcequota controller: keeps what a ResourceQuota says is used; it refuses nothing.
+"""resourcequota controller: keeps what a ResourceQuota says is used; admission refuses, and charges at once.
+
+What was charged and never came to be is handed back here: once nothing has been charged for SETTLED_S, for until then
+its object may still be on its way into the store.
 
 Every kind that a quota may count is followed; a change in a namespace with quotas
 brings these, a few at a time, to a new count.
@@ -7,18 +10,21 @@ Source: pkg/controller/resourcequota.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from vapi.cacher.entry import Change, ChangeType
-from vapi.control import kinds, quota_usage
+from vapi.control import kinds
 from vapi.control.controller import Context, Controller, Sources, names, own_name
 from vapi.control.informer import Name, sliced
-from vapi.control.quota_usage import Sum
 from vapi.gvk import GVR, Obj
+from vapi.resources import quota_usage
+from vapi.resources.quota_usage import Sum
 from vapi.schema import quantity
 
 SOON_S = 0.1
 """Changes that come together are counted once."""
+SETTLED_S = 2.0
+"""Between the charge of a request and its commit lie milliseconds; this is for a machine that is in trouble."""
 NOT_COUNTED = frozenset({"events"})
 """Source: quota install.DefaultIgnoredResources."""
 WITH_AMOUNTS = (kinds.PODS, kinds.SERVICES, kinds.CLAIMS)
@@ -36,6 +42,9 @@ class ResourceQuotaController(Controller[Name]):
         self._claims = context.informers.facts(kinds.CLAIMS, quota_usage.claim_usage)
         self._quotas: dict[str, int] = {}
         """Namespace → quotas in it: most have none, and then a change costs a look-up."""
+        self._charged: dict[Name, float] = {}
+        """When somebody else changed a quota: an admission that charged it."""
+        self._writing: set[Name] = set()
 
     def sources(self) -> Sources[Name]:
         catalog = self.client.catalog
@@ -58,6 +67,9 @@ class ResourceQuotaController(Controller[Name]):
         namespace = change.entry.namespace
         if change.type is not ChangeType.DELETED:
             self._quotas[namespace] = 1
+            key = (namespace, change.entry.name)
+            if change.type is ChangeType.MODIFIED and key not in self._writing:
+                self._charged[key] = self.clock.monotonic()
         elif not any(True for _ in self.client.entries(kinds.RESOURCE_QUOTAS, namespace)):
             self._quotas.pop(namespace, None)
         self._later(namespace)
@@ -80,13 +92,24 @@ class ResourceQuotaController(Controller[Name]):
     async def reconcile(self, key: Name) -> None:
         entry = self.client.cached(kinds.RESOURCE_QUOTAS, *key)
         if entry is None:
+            self._charged.pop(key, None)
             return
         quota = entry.obj()
         hard = {name: quantity.canonical(str(text)) for name, text in (quota["spec"].get("hard") or {}).items()}
         status = {"hard": hard, "used": await self._used(key[0], quota, list(hard))}
-        if status != (quota.get("status") or {}):
+        old: Obj = quota.get("status") or {}
+        if status == old:
+            return
+        left_s = self._charged.get(key, 0.0) + SETTLED_S - self.clock.monotonic()
+        if left_s > 0 and hard == old.get("hard") and _less(status["used"], old.get("used") or {}):
+            self.queue.add_after(key, left_s)
+        else:
             quota["status"] = status
-            await self.client.update(kinds.RESOURCE_QUOTAS, quota, subresource="status")
+            self._writing.add(key)
+            try:
+                await self.client.update(kinds.RESOURCE_QUOTAS, quota, subresource="status")
+            finally:
+                self._writing.discard(key)
 
     async def _used(self, namespace: str, quota: Obj, wanted: list[str]) -> dict[str, str]:
         """Of what anything uses: a name that nothing knows is left out."""
@@ -121,3 +144,8 @@ class ResourceQuotaController(Controller[Name]):
     def _gvr(self, resource: str, group: str) -> GVR | None:
         row = self.client.catalog.preferred(group, resource)
         return row.gvr if row is not None and row.namespaced and row.stored is not None else None
+
+
+def _less(counted: Mapping[str, str], used: Mapping[str, str]) -> bool:
+    """Whether anything would be handed back."""
+    return any(quantity.parse(counted.get(n, "0")).nanos < quantity.parse(text).nanos for n, text in used.items())

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from tests.vapi.control.cluster import Cluster, cluster
-from vapi.control import kinds, quota_usage
+from vapi.control import kinds
 from vapi.gvk import Obj
+from vapi.resources import quota_usage
 
 QUOTA = "resourcequota-controller"
 

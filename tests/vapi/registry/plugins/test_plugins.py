@@ -452,6 +452,7 @@ def test_the_plugins_run_in_kubernetes_order() -> None:
     assert order == [
         "NamespaceLifecycle",
         "MirrorProtection",  # of ours
+        "LimitRanger",
         "ServiceAccount",
         "TaintNodesByCondition",
         "Priority",

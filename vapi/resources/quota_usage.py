@@ -50,7 +50,7 @@ def pod_usage(pod: Obj) -> PodUsage:
     if metadata.get("deletionTimestamp") and metadata.get("deletionGracePeriodSeconds") is not None:
         until = parse_rfc3339(metadata["deletionTimestamp"]).timestamp() + metadata["deletionGracePeriodSeconds"]
     return PodUsage(
-        amounts=tuple({"pods": ONE, **_compute(_total(spec, "requests"), _total(spec, "limits"))}.items()),
+        amounts=tuple({"pods": ONE, **compute(total(spec, "requests"), total(spec, "limits"))}.items()),
         finished=status.get("phase") in ("Succeeded", "Failed"),
         until=until,
         terminating=(spec.get("activeDeadlineSeconds") or -1) >= 0,
@@ -60,7 +60,7 @@ def pod_usage(pod: Obj) -> PodUsage:
     )
 
 
-def _compute(requests: Amounts, limits: Amounts) -> dict[str, tuple[int, str]]:
+def compute(requests: Amounts, limits: Amounts) -> dict[str, tuple[int, str]]:
     found: dict[str, tuple[int, str]] = {}
     for name in COMPUTE:
         if name in requests:
@@ -75,30 +75,30 @@ def _compute(requests: Amounts, limits: Amounts) -> dict[str, tuple[int, str]]:
     return found
 
 
-def _total(spec: Obj, which: str) -> dict[str, tuple[int, str]]:
+def total(spec: Obj, which: str) -> dict[str, tuple[int, str]]:
     """All containers together, or the greediest init container, sidecars beside both; the pod's own, if it says."""
     running: dict[str, tuple[int, str]] = {}
     for container in spec.get("containers") or ():
-        _add(running, _of(container, which))
+        _add(running, amounts_of(container, which))
     sidecars: dict[str, tuple[int, str]] = {}
     starting: dict[str, tuple[int, str]] = {}
     for container in spec.get("initContainers") or ():
         own = dict(sidecars)
         if container.get("restartPolicy") == "Always":
-            _add(sidecars, _of(container, which))
-            _add(running, _of(container, which))
+            _add(sidecars, amounts_of(container, which))
+            _add(running, amounts_of(container, which))
             own = dict(sidecars)
         else:
-            _add(own, _of(container, which))
+            _add(own, amounts_of(container, which))
         _raise(starting, own)
     _raise(running, starting)
-    running.update(_of(spec, which))
+    running.update(amounts_of(spec, which))
     if running or which == "requests":
         _add(running, _amounts(spec.get("overhead") or {}))
     return running
 
 
-def _of(holder: Obj, which: str) -> dict[str, tuple[int, str]]:
+def amounts_of(holder: Obj, which: str) -> dict[str, tuple[int, str]]:
     return _amounts((holder.get("resources") or {}).get(which) or {})
 
 
@@ -146,7 +146,7 @@ def claim_usage(claim: Obj) -> tuple[tuple[str, tuple[int, str]], ...]:
     annotations = claim["metadata"].get("annotations") or {}
     of_class = annotations.get(CLASS_ANNOTATION) or spec.get("storageClassName") or ""
     found: dict[str, tuple[int, str]] = {"persistentvolumeclaims": ONE}
-    storage = _of(spec, "requests").get("storage")
+    storage = amounts_of(spec, "requests").get("storage")
     if storage is not None:
         allocated = ((claim.get("status") or {}).get("allocatedResources") or {}).get("storage")
         if allocated is not None:
@@ -216,6 +216,49 @@ def is_of_claims(name: str) -> bool:
     return name.endswith(("persistentvolumeclaims", "requests.storage")) and (
         CLASS_SUFFIX in name or name in ("persistentvolumeclaims", "requests.storage")
     )
+
+
+def object_counts(group: str, resource: str) -> dict[str, tuple[int, str]]:
+    """What any object uses of a quota on their number."""
+    name = f"{COUNT}{resource}.{group}" if group else f"{COUNT}{resource}"
+    return {name: ONE, resource: ONE} if not group and resource in ALIASES else {name: ONE}
+
+
+SERVICES = frozenset({"services", "services.nodeports", "services.loadbalancers"})
+
+
+def is_of(name: str, group: str, resource: str) -> bool:
+    """Whether objects of a kind use it."""
+    if counted(name) == (resource, group):
+        return True
+    if group:
+        return False
+    match resource:
+        case "pods":
+            return is_of_pods(name)
+        case "services":
+            return name in SERVICES
+        case "persistentvolumeclaims":
+            return is_of_claims(name)
+        case _:
+            return False
+
+
+def usage(group: str, resource: str, obj: Obj, now: float) -> dict[str, tuple[int, str]]:
+    """All that an object uses, by name."""
+    found = object_counts(group, resource)
+    if group:
+        return found
+    match resource:
+        case "pods":
+            pod = pod_usage(obj)
+            return found | dict(pod.amounts) if pod.counts(now) else found
+        case "services":
+            return found | dict(service_usage(obj))
+        case "persistentvolumeclaims":
+            return found | dict(claim_usage(obj))
+        case _:
+            return found
 
 
 def counted(name: str) -> tuple[str, str] | None:
