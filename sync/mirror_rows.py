@@ -141,9 +141,9 @@ def mirror_of(row: MirrorRow, host: Obj, patterns: md.KeyPatterns, *, may_defaul
             "annotations": _annotations(row, metadata.get("annotations") or {}, patterns, may_default=may_default),
         },
     }
-    for field in row.fields:
-        if host.get(field) is not None:
-            body[field] = host[field]
+    for key in row.fields:
+        if host.get(key) is not None:
+            body[key] = host[key]
     body |= row.fixed
     return body
 
@@ -161,6 +161,14 @@ def _annotations(
         elif md.owned_by_host(key, patterns.annotations) or any(fnmatchcase(key, p) for p in row.annotations):
             kept[key] = value
     return kept
+
+
+def is_the_hosts(row: MirrorRow, host: Obj) -> bool:
+    """Not what a virtual cluster, this one or another, has made there; and not what every cluster has."""
+    metadata = host["metadata"]
+    if row.resource == PRIORITYCLASSES and metadata["name"].startswith(SYSTEM_CLASSES):
+        return False
+    return md.MANAGED_BY not in (metadata.get("labels") or {})
 
 
 def is_default(row: MirrorRow, obj: Obj) -> bool:

@@ -261,7 +261,7 @@ class Mirrors:
             if namespace == self._host_namespace and uid:
                 self._volumes_of.setdefault(claim, set()).add(name)
                 kind.seen[name] = encoding.dumps(obj)
-        elif kind.row.resource == PRIORITYCLASSES and name.startswith(mirror_rows.SYSTEM_CLASSES):
+        elif not mirror_rows.is_the_hosts(kind.row, obj):
             return
         elif kind.selector.items() <= (obj["metadata"].get("labels") or {}).items():
             kind.seen[name] = encoding.dumps(obj)

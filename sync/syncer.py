@@ -51,6 +51,7 @@ from sync.virtual import Record, VirtualCluster
 from vapi.clock import Clock, SystemClock
 from vapi.control.workqueue import Permanent, QueueClosed, Retry, WorkQueue
 from vapi.gvk import GVR
+from vapi.resources.strategies.mirrors import MIRROR
 
 log = logging.getLogger(__name__)
 
@@ -333,8 +334,11 @@ class Syncer:
 
     def _host_priority_class(self, name: str) -> str:
         """Of a class that the tenant has; its twin goes out before the pod."""
-        if self._engine.virtual.cached(PRIORITYCLASSES, "", name) is None:
+        entry = self._engine.virtual.cached(PRIORITYCLASSES, "", name)
+        if entry is None:
             return ""
+        if MIRROR in entry.labels:
+            return name
         context = self._engine.context
         return names.host_cluster_name(name, context.host_namespace, context.cluster)
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from sync.translator import PRIORITYCLASSES, Context, Translator
 from vapi.gvk import GVK, Obj
+from vapi.resources.strategies.mirrors import MIRROR
 
 GVK_PRIORITYCLASS = GVK("scheduling.k8s.io", "v1", "PriorityClass")
 
@@ -26,6 +27,11 @@ def to_host(virtual: Obj, context: Context) -> Obj:
     return desired
 
 
+def wanted(virtual: Obj, _context: Context) -> bool:
+    """Not what shows one of the host's."""
+    return MIRROR not in (virtual["metadata"].get("labels") or {})
+
+
 def replace(desired: Obj, host: Obj) -> bool:
     """Both cannot be changed; `globalDefault` is not sent, and stays as the host has it: false."""
     return any(
@@ -38,6 +44,7 @@ TRANSLATOR = Translator(
     resource=PRIORITYCLASSES,
     gvk=GVK_PRIORITYCLASS,
     to_host=to_host,
+    wanted=wanted,
     replace=replace,
     cluster_scoped=True,
     priority=1,
