@@ -43,7 +43,7 @@ class ResourceQuotaController(Controller[Name]):
         self._quotas: dict[str, int] = {}
         """Namespace → quotas in it: most have none, and then a change costs a look-up."""
         self._charged: dict[Name, float] = {}
-        """When somebody else changed a quota: an admission that charged it."""
+        """When somebody else last changed a quota: an admission that charged it."""
         self._writing: set[Name] = set()
 
     def sources(self) -> Sources[Name]:
@@ -100,7 +100,7 @@ class ResourceQuotaController(Controller[Name]):
         old: Obj = quota.get("status") or {}
         if status == old:
             return
-        left_s = self._charged.get(key, 0.0) + SETTLED_S - self.clock.monotonic()
+        left_s = self._charged.get(key, float("-inf")) + SETTLED_S - self.clock.monotonic()
         if left_s > 0 and hard == old.get("hard") and _less(status["used"], old.get("used") or {}):
             self.queue.add_after(key, left_s)
         else:

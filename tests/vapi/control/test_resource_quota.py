@@ -143,3 +143,15 @@ def test_what_a_pod_asks_for(spec: Obj, milli: int) -> None:
 def test_scope_selectors(scope: Obj, expected: bool) -> None:
     usage = quota_usage.pod_usage({"metadata": {}, "spec": {"containers": [], "priorityClassName": "high"}})
     assert quota_usage.in_scopes({"spec": {"scopeSelector": {"matchExpressions": [scope]}}}, usage) == expected
+
+
+async def test_what_was_charged_for_nothing_is_handed_back_after_a_while_and_not_at_once() -> None:
+    async with cluster(QUOTA) as it:
+        await it.create(kinds.RESOURCE_QUOTAS, quota({"pods": "5"}))
+        assert await used(it) == {"pods": "0"}
+        charged = await it.get(kinds.RESOURCE_QUOTAS, "q")
+        charged["status"]["used"]["pods"] = "3"
+        await it.client.update(kinds.RESOURCE_QUOTAS, charged, subresource="status")
+        assert await used(it) == {"pods": "3"}
+        await it.advance(2.0)
+        assert await used(it) == {"pods": "0"}
