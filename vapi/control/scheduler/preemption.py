@@ -93,28 +93,40 @@ class Question:
 
 async def search(question: Question) -> Found:
     """The nodes must not change meanwhile."""
-    pod, verdict = question.pod, question.verdict
-    if not pod.demand.preempts:
+    if not question.pod.demand.preempts:
         return Found(None, NEVER, keep=True)
     if _waits(question):
         return Found(None, WAITS, keep=True)
-    possible = [question.nodes[name] for name, refusal in verdict.refused.items() if refusal.resolvable]
-    candidates: list[Candidate] = []
-    refused: dict[str, Refusal] = {}
-    async for node in sliced(possible):
-        found = _on(question, node)
-        if isinstance(found, Refusal):
-            refused[node.name] = found
-            continue
-        candidates.append(found)
-        if len(candidates) >= ENOUGH and any(not each.violations for each in candidates):
-            break
-    if not candidates:
-        return Found(None, histogram(verdict.total, refused, NO_HELP))
-    least = min(each.harm for each in candidates)
-    best = max((each for each in candidates if each.harm == least), key=lambda each: each.youngest)
+    found, refused = await candidates(question)
+    if not found:
+        return Found(None, histogram(question.verdict.total, refused, NO_HELP))
+    best = least_harmful(found)[0]
     where = f"found a potential placement for pod on node {best.node}, preempting {len(best.victims)} victims"
     return Found(best, where)
+
+
+async def candidates(question: Question) -> tuple[list[Candidate], dict[str, Refusal]]:
+    """Nodes where it would help that others go, and why it would not on the rest of those that it might."""
+    found: list[Candidate] = []
+    refused: dict[str, Refusal] = {}
+    possible = (question.nodes[name] for name, refusal in question.verdict.refused.items() if refusal.resolvable)
+    async for node in sliced(possible):
+        candidate = _on(question, node)
+        if isinstance(candidate, Refusal):
+            refused[node.name] = candidate
+            continue
+        found.append(candidate)
+        if len(found) >= ENOUGH and any(not each.violations for each in found):
+            break
+    return found, refused
+
+
+def least_harmful(found: Sequence[Candidate]) -> list[Candidate]:
+    """All that are equally good. Source: pickOneNodeForPreemption."""
+    least = min(each.harm for each in found)
+    good = [each for each in found if each.harm == least]
+    youngest = max(each.youngest for each in good)
+    return [each for each in good if each.youngest == youngest]
 
 
 def _waits(question: Question) -> bool:

@@ -9,7 +9,7 @@ Source: plugins/{noderesources,tainttoleration,nodeaffinity,podtopologyspread,in
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from vapi.control.node_fit import untolerated
 from vapi.control.scheduler.demand import HOSTNAME, ZONE, Demand
@@ -69,22 +69,32 @@ class Scored:
         self.preferred = preferred
 
 
-def best(demand: Demand, controller: str, fitting: Sequence[Scored], pairs: Pairs, siblings: dict[str, int]) -> str:
-    """The name of the best node; there is at least one. `siblings`: zone → pods of the same controller there."""
+Siblings = Mapping[str, int]
+"""Zone → pods of the same controller there."""
+
+
+def best(demand: Demand, controller: str, fitting: Sequence[Scored], pairs: Pairs, siblings: Siblings) -> str:
+    """The name of the best node; there is at least one."""
     if len(fitting) == 1:
         return fitting[0].node.name
-    totals = [each.own for each in fitting]
+    scores = totals(demand, controller, fitting, pairs, siblings)
+    chosen = min(range(len(fitting)), key=lambda i: (-scores[i], len(fitting[i].node.pods), fitting[i].node.name))
+    return fitting[chosen].node.name
+
+
+def totals(demand: Demand, controller: str, fitting: Sequence[Scored], pairs: Pairs, siblings: Siblings) -> list[int]:
+    """By node, in order; what is the same for all may be left out."""
+    scores = [each.own for each in fitting]
     if any(each.avoided for each in fitting):
-        _add(totals, TAINTS_WEIGHT, [MOST - score for score in _of_most([each.avoided for each in fitting])])
+        _add(scores, TAINTS_WEIGHT, [MOST - score for score in _of_most([each.avoided for each in fitting])])
     if demand.preferred_nodes:
-        _add(totals, AFFINITY_WEIGHT, _of_most([each.preferred for each in fitting]))
+        _add(scores, AFFINITY_WEIGHT, _of_most([each.preferred for each in fitting]))
     spread = _soft(demand, fitting, pairs) if demand.own_spread else _default(controller, fitting, siblings)
     if spread is not None:
-        _add(totals, SPREAD_WEIGHT, spread)
+        _add(scores, SPREAD_WEIGHT, spread)
     if pairs.opinions:
-        _add(totals, NEIGHBOURS_WEIGHT, _between([pairs.liking(each.node) for each in fitting]))
-    chosen = min(range(len(fitting)), key=lambda i: (-totals[i], len(fitting[i].node.pods), fitting[i].node.name))
-    return fitting[chosen].node.name
+        _add(scores, NEIGHBOURS_WEIGHT, _between([pairs.liking(each.node) for each in fitting]))
+    return scores
 
 
 def _add(totals: list[int], weight: int, scores: Sequence[int]) -> None:
@@ -130,7 +140,7 @@ def _soft(demand: Demand, fitting: Sequence[Scored], pairs: Pairs) -> list[int] 
     return _fewer(scores)
 
 
-def _default(controller: str, fitting: Sequence[Scored], siblings: dict[str, int]) -> list[int] | None:
+def _default(controller: str, fitting: Sequence[Scored], siblings: Siblings) -> list[int] | None:
     """Pods of one controller on different nodes and in different zones."""
     if not controller:
         return None
