@@ -173,6 +173,7 @@ class HostTunnel:
             f"{connection.url.rstrip('/')}{found.path}{query}",
             tuple(connection.headers.items()),
             connection.ssl_context,
+            found.path.removesuffix(target.rest) if target.subresource == "proxy" else "",
         )
 
 

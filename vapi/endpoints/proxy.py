@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl as ssl_module
-from collections.abc import Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -57,6 +57,8 @@ class Upstream:
     url: str
     headers: tuple[tuple[str, str], ...] = ()
     ssl: ssl_module.SSLContext | None = None
+    base: str = ""
+    """Of a proxy: the path there under which the pod's own paths stand; what the far side writes of it is put back."""
 
 
 class Tunnel(Protocol):
@@ -93,6 +95,8 @@ async def serve(tunnel: Tunnel, client: HttpClient | None, target: TunnelTarget,
     upstream = await tunnel.resolve(target)
     if isinstance(upstream, ApiResponse):
         return upstream
+    if target.subresource == "proxy" and not target.rest and target.method in ("GET", "HEAD"):
+        return _to_the_root(target)
     if client is None:
         raise errors.service_unavailable("there is nothing to connect to")
     try:
@@ -103,7 +107,7 @@ async def serve(tunnel: Tunnel, client: HttpClient | None, target: TunnelTarget,
         answer = await client.stream(target.method, upstream.url, headers=headers, body=body, ssl=upstream.ssl)
     except HttpError as error:
         raise errors.bare_error(500, f"error dialing backend: {error}") from None
-    return _streamed(answer)
+    return _streamed(answer, there=upstream.base, here=_base(target))
 
 
 def passed_on(headers: Iterable[tuple[str, str]], *, upgrade: bool = False) -> list[tuple[str, str]]:
@@ -138,9 +142,42 @@ def _content_type(headers: Iterable[tuple[str, str]]) -> str:
     return next((value for name, value in headers if name.lower() == "content-type"), "")
 
 
-def _streamed(answer: StreamedAnswer) -> ApiResponse:
-    headers = [NO_CACHE, *_returned(answer.headers)]
-    return ApiResponse(answer.status, _content_type(answer.headers), headers=headers, stream=answer.chunks)
+def _streamed(answer: StreamedAnswer, *, there: str, here: str) -> ApiResponse:
+    """With what the host has written of its own path of the pod (`there`) as the tenant knows it (`here`)."""
+    headers, chunks = [NO_CACHE, *_returned(answer.headers)], answer.chunks
+    kind = _content_type(answer.headers)
+    if there:
+        headers = [(k, v.replace(there, here, 1) if k.lower() == "location" else v) for k, v in headers]
+        if kind.startswith("text/html"):
+            chunks = replaced(chunks, there.encode(), here.encode())
+    return ApiResponse(answer.status, kind, headers=headers, stream=chunks)
+
+
+def _base(target: TunnelTarget) -> str:
+    namespaces = f"namespaces/{target.namespace}/" if target.namespace else ""
+    return f"/api/v1/{namespaces}{target.resource}/{target.name}/{target.subresource}"
+
+
+def _to_the_root(target: TunnelTarget) -> ApiResponse:
+    """Relative links of a page need the slash. Source: apimachinery proxy.proxyRedirectsforRootPath."""
+    query = f"?{target.query}" if target.query else ""
+    return ApiResponse(301, "", headers=[("Location", f"{_base(target)}/{query}")])
+
+
+async def replaced(chunks: AsyncIterator[bytes], old: bytes, new: bytes) -> AsyncIterator[bytes]:
+    """`new` for `old`, also where `old` is cut by the border of two chunks; holds back less than `old` is long."""
+    held = b""
+    try:
+        async for chunk in chunks:
+            *whole, rest = (held + chunk).split(old)
+            held = rest[max(len(rest) - len(old) + 1, 0) :]
+            if ready := new.join([*whole, rest[: len(rest) - len(held)]]):
+                yield ready
+        if held:
+            yield held
+    finally:
+        if isinstance(chunks, AsyncGenerator):
+            await chunks.aclose()  # which closes the connection
 
 
 # --- upgrades -------------------------------------------------------------------------------------

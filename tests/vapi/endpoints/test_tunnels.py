@@ -18,7 +18,7 @@ from tests.vapi.endpoints.test_app import live
 from vapi import errors
 from vapi.endpoints.app import ApiServer
 from vapi.endpoints.http import ApiResponse
-from vapi.endpoints.proxy import TunnelTarget, Upstream, passed_on
+from vapi.endpoints.proxy import TunnelTarget, Upstream, passed_on, replaced
 from vapi.gvk import Obj
 from vapi.http_client import HttpClient
 
@@ -39,7 +39,8 @@ class Host:
         self.targets.append(target)
         query = f"?{target.query}" if target.query else ""
         url = f"http://127.0.0.1:{self.port}/host/{target.name}-x-default/{target.subresource}{target.rest}{query}"
-        return Upstream(url, (("Authorization", "Bearer ours"),))
+        base = f"/host/{target.name}-x-default/proxy" if target.subresource == "proxy" else ""
+        return Upstream(url, (("Authorization", "Bearer ours"),), base=base)
 
     async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -248,6 +249,46 @@ async def test_a_proxied_body_is_passed_on_whole(tmp_path: Path) -> None:
         assert answer.status == 200
         assert await answer.read() == sent
     assert standing.heads[0].startswith("POST /host/p-x-default/proxy/a%2Fb/c?d=e ")
+
+
+async def test_what_a_proxied_pod_says_of_its_own_path_is_told_as_the_tenant_knows_it(tmp_path: Path) -> None:
+    async def page(_head: bytes, _reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 302 Found\r\nLocation: /host/p-x-default/proxy/next?a=b\r\nContent-Type: text/html\r\n")
+        writer.write(b'Content-Length: 39\r\n\r\n<a href="/host/p-x-def')
+        await writer.drain()
+        await asyncio.sleep(0.01)
+        writer.write(b'ault/proxy/next">')
+
+    async with (
+        host(page) as standing,
+        live(tmp_path, tunnel=standing) as up,
+        up.client.get(f"{up.url}{POD}/proxy/first", allow_redirects=False) as answer,
+    ):
+        assert answer.headers["Location"] == f"{POD}/proxy/next?a=b"
+        assert await answer.read() == f'<a href="{POD}/proxy/next">'.encode()
+
+
+@pytest.mark.parametrize("size", [1, 2, 5, 100])
+async def test_a_text_is_replaced_wherever_it_is_cut(size: int) -> None:
+    text = b"ab abc aabcab abcabc a"
+
+    async def chunks() -> AsyncIterator[bytes]:
+        for start in range(0, len(text), size):
+            yield text[start : start + size]
+
+    told = [chunk async for chunk in replaced(chunks(), b"abc", b"-")]
+    assert b"".join(told) == text.replace(b"abc", b"-")
+    assert b"" not in told
+
+
+async def test_the_root_of_a_proxy_is_a_folder(tmp_path: Path) -> None:
+    async with (
+        host(log_lines) as standing,
+        live(tmp_path, tunnel=standing) as up,
+        up.client.get(f"{up.url}{POD}/proxy?a=b", allow_redirects=False) as answer,
+    ):
+        assert (answer.status, answer.headers["Location"]) == (301, f"{POD}/proxy/?a=b")
+        assert standing.heads == []
 
 
 @pytest.mark.parametrize("path", ["/proxy/../../exec", "/proxy/%2e%2e/x", "/proxy/a/./b"])
