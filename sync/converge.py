@@ -56,7 +56,8 @@ async def create(engine: Engine, work: Work) -> None:
         if error.code == 409 and not isinstance(error, Unreachable):
             await _name_taken(engine, work)
             return
-        raise
+        await _retreat(engine, work, body, error)
+        return
     log.debug("host object created", extra={"resource": work.row.resource.resource, "key": work.key[1:]})
     twin = engine.informers[work.row.resource].answered(answer)
     engine.tables.deleted.pop(work.key, None)
@@ -68,6 +69,27 @@ async def create(engine: Engine, work: Work) -> None:
         await engine.hooks.after_create(work.obj, answer)
     if work.row.keeps_body:
         engine.touch(work.key)  # mark and status
+
+
+async def _retreat(engine: Engine, work: Work, body: Obj, refused: ClusterError) -> None:
+    """Numbers that it had are somebody else's by now: take others, and give them to the tenant.
+
+    Raises `refused` where there is nothing less to ask for, or that is refused, too.
+    """
+    less = work.row.retreat(body)
+    if less is None or isinstance(refused, Unreachable) or refused.code not in (422, 500):
+        raise refused
+    await engine.limiter.take(work.row.priority)
+    try:
+        answer = await engine.host.create(work.row.resource, work.row.creation(less))
+    except ClusterError as error:
+        raise (error if isinstance(error, Unreachable) else refused) from None
+    engine.informers[work.row.resource].answered(answer)
+    engine.touch(work.key)
+    # should we die here: the next look finds a twin with other numbers, deletes it, and comes here again
+    with engine.racing():
+        await engine.virtual.renumber(work.identity.namespace, work.identity.name, answer, uid=work.virtual_uid)
+    engine.tell(work, SYNC_WARNING, f"the host gave it other addresses or ports than it had: {refused.message}")
 
 
 def _missing_references(engine: Engine, work: Work) -> list[Key]:

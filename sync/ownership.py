@@ -117,7 +117,8 @@ def _is_our_apply(entry: Any) -> bool:
 def applier_patch(live: Obj) -> list[dict[str, Any]]:
     """A JSON patch that turns our managedFields entry of a POST into one of Apply; [] where there is nothing to turn.
 
-    Before the first apply: else what the tenant removes stays, owned by the old entry. Source: client-go util/csaupgrade.
+    Before the first apply: else what the tenant removes stays, owned by the old entry.
+    Source: client-go util/csaupgrade.
     """
     metadata = live["metadata"]
     fields: list[Obj] = metadata.get("managedFields") or []

@@ -32,8 +32,6 @@ from vapi.registry.caller import Caller
 
 log = logging.getLogger(__name__)
 
-NUMBERS = ("clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy", "healthCheckNodePort")
-"""What the host decides, besides the node port of each port."""
 _ASKS = (
     "type",
     "ports",
@@ -114,7 +112,7 @@ class HostAllocator:
                     raise
         except TimeoutError:
             raise errors.service_unavailable(STILL_GOING if asked.waits else NO_HOST, retry_after_s=1) from None
-        take_numbers(spec, answer["spec"])
+        services.take_numbers(spec, answer["spec"])
         return self._releaser(name, answer if asked.made else None)
 
     async def released(self, obj: Obj) -> None:
@@ -318,23 +316,3 @@ def without_numbers(spec: dict[str, Any]) -> None:
     if spec.get("type") == EXTERNAL_NAME:
         for key in ("clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy", "internalTrafficPolicy"):
             spec.pop(key, None)
-
-
-def take_numbers(spec: dict[str, Any], answer: Obj) -> None:
-    """The host's numbers into the tenant's Service."""
-    for key in NUMBERS:
-        if key in answer:
-            spec[key] = answer[key]
-        else:
-            spec.pop(key, None)
-    given = {_port_key(port): port.get("nodePort") for port in answer.get("ports") or ()}
-    for port in spec.get("ports") or ():
-        number = given.get(_port_key(port))
-        if number:
-            port["nodePort"] = number
-        else:
-            port.pop("nodePort", None)
-
-
-def _port_key(port: Obj) -> tuple[int, str]:
-    return port["port"], port.get("protocol", "TCP")

@@ -97,7 +97,7 @@ class Syncer:
         workers: int = WORKERS,
         gate: Gate | None = None,
     ) -> None:
-        """`context` without its callables and anchor_uid, which are filled in here. `gate`: shared with who writes too."""
+        """`context` without its callables and anchor_uid, which are filled in here; `gate` shared with the allocator."""
         clock = clock or SystemClock()
         self._rows = {row.resource: row for row in rows}
         self._store_id = store_id
@@ -126,6 +126,7 @@ class Syncer:
                 service_links=self._views.service_links,
                 host_pod_uid=self._host_pod_uid,
                 dns_endpoints=self._views.dns_endpoints,
+                account=self._views.account,
                 priority_class=self._host_priority_class if PRIORITYCLASSES in self._rows else context.priority_class,
                 referenced=references.wanted,
             ),
@@ -162,6 +163,11 @@ class Syncer:
     def informers(self) -> Mapping[GVR, HostInformer]:
         """What is known of the host, by kind."""
         return self._engine.informers
+
+    @property
+    def engine(self) -> Engine:
+        """For what works beside it on the same caches."""
+        return self._engine
 
     @property
     def limiter(self) -> Limiter:

@@ -272,6 +272,10 @@ def settled(_desired: Obj, _answer: Obj) -> Write | None:
     return None
 
 
+def no_retreat(_desired: Obj) -> Obj | None:
+    return None
+
+
 def never(_desired: Obj, _host: Obj) -> bool:
     return False
 
@@ -315,6 +319,9 @@ class Translator:
     """(desired, answer): what to note on a twin that the host wants otherwise, so that it is asked for once only."""
     replace: Callable[[Obj, Obj], bool] = never
     """(desired, host): no update leads there (an immutable field): delete and create again."""
+    retreat: Callable[[Obj], Obj | None] = no_retreat
+    """desired → what else may be asked for where the host refuses that; None: nothing. What it gives then becomes
+    the tenant's (`VirtualCluster.renumber`)."""
     when_lost: WhenLost = WhenLost.RECREATE
     forwards_deletion: bool = False
     """Deletion goes out at once, with its grace (Pods); else the twin stays until the virtual object is gone."""

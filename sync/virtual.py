@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import Any, Protocol
 
 from sync.cluster import ClusterError, ClusterEvent, ClusterEventType, PatchType
+from sync.translators.services import take_numbers
 from vapi import encoding, selectors
 from vapi.errors import ApiError
 from vapi.gvk import GVR, Obj
@@ -37,6 +38,8 @@ class Record(Protocol):
     def fields(self) -> Mapping[str, str]: ...
     @property
     def deleting(self) -> bool: ...
+    @property
+    def controller(self) -> str: ...
 
     def obj(self) -> Obj: ...
 
@@ -214,3 +217,8 @@ class VirtualCluster(InProcessCluster):
         """Put a Pod on a node, once."""
         with _translated():
             return await self._client.bind(namespace, name, node, uid=uid)
+
+    async def renumber(self, namespace: str, name: str, host: Obj, *, uid: str) -> Obj:
+        """Give a Service the numbers of its twin, which no update can: what was its own is somebody else's."""
+        with _translated():
+            return await self._client.renumber(namespace, name, lambda spec: take_numbers(spec, host["spec"]), uid=uid)

@@ -11,6 +11,9 @@ from vapi.gvk import GVK, Obj
 
 GVK_SERVICE = GVK("", "v1", "Service")
 
+NUMBERS = ("clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy", "healthCheckNodePort")
+"""What the host decides, besides the node port of each port."""
+
 OWN = ("default", "kubernetes")
 
 
@@ -53,6 +56,37 @@ def replace(desired: Obj, host: Obj) -> bool:
     return bool(exposed and want and have and want != have)
 
 
+def retreat(desired: Obj) -> Obj | None:
+    """Without the numbers that somebody may have taken meanwhile: any others will do."""
+    spec = {k: v for k, v in desired["spec"].items() if k != "healthCheckNodePort"}
+    if spec.get("clusterIP") != "None":
+        spec.pop("clusterIP", None)
+        spec.pop("clusterIPs", None)
+    if spec.get("ports"):
+        spec["ports"] = [{k: v for k, v in port.items() if k != "nodePort"} for port in spec["ports"]]
+    return {**desired, "spec": spec} if spec != desired["spec"] else None
+
+
+def take_numbers(spec: Obj, answer: Obj) -> None:
+    """The host's numbers into the tenant's Service."""
+    for key in NUMBERS:
+        if key in answer:
+            spec[key] = answer[key]
+        else:
+            spec.pop(key, None)
+    given = {_port_key(port): port.get("nodePort") for port in answer.get("ports") or ()}
+    for port in spec.get("ports") or ():
+        number = given.get(_port_key(port))
+        if number:
+            port["nodePort"] = number
+        else:
+            port.pop("nodePort", None)
+
+
+def _port_key(port: Obj) -> tuple[int, str]:
+    return port["port"], port.get("protocol", "TCP")
+
+
 TRANSLATOR = Translator(
     resource=SERVICES,
     gvk=GVK_SERVICE,
@@ -60,6 +94,7 @@ TRANSLATOR = Translator(
     wanted=wanted,
     status=status,
     replace=replace,
+    retreat=retreat,
     exact=("spec.selector", "spec.ports", "spec.externalIPs", "spec.loadBalancerSourceRanges"),
     keeps_body=True,
     priority=1,

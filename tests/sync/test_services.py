@@ -13,9 +13,10 @@ from storage.memory import MemoryStore
 from sync import metadata as md
 from sync.cluster import Cluster, ClusterError, Unreachable
 from sync.ownership import make_twin
-from sync.services import NO_HOST, NUMBERS, STILL_GOING, HostAllocator
+from sync.services import NO_HOST, STILL_GOING, HostAllocator
 from sync.syncer import Syncer
 from sync.translator import Context, Ref
+from sync.translators.services import NUMBERS
 from sync.virtual import InProcessCluster, VirtualCluster
 from tests.planes import NAMESPACES, SERVICES, FakeClock, plane, schemas
 from vapi.control.service_ip import DRY_RUN_PORT, ServiceAllocator
@@ -84,14 +85,14 @@ def _given(allocator: HostAllocator, lookup: Lookup) -> dict[tuple[str, str], Al
 
 
 @contextlib.asynccontextmanager
-async def synced(b: Bench, host: Cluster | None = None) -> AsyncIterator[Syncer]:
+async def synced(b: Bench, host: Cluster | None = None, told: list[str] | None = None) -> AsyncIterator[Syncer]:
     """With a syncer that looks at what the allocator does."""
     syncer = Syncer(
         virtual=VirtualCluster(b.tenant.client("vapi-syncer")),
         host=host or InProcessCluster(b.host.client("vapi")),
         context=context(),
         store_id="s",
-        events=lambda *_: None,
+        events=lambda *event: told.append(event[-1]) if told is not None else None,
         rate=0,
         gate=b.allocator.gate,
     )
@@ -306,6 +307,49 @@ async def test_a_write_that_is_given_up_leaves_the_twin_as_it_was() -> None:
             write.cancel()
             host.heard.set()
             await until(lambda: b.the_twin("web")["spec"]["type"] == "ClusterIP")
+
+
+async def rob(b: Bench, twin: Obj) -> None:
+    """Somebody deletes the twin and takes its numbers, before anybody can do anything about it."""
+    thief = service("thief", type="NodePort", clusterIP=twin["spec"]["clusterIP"], ports=twin["spec"]["ports"])
+    thief["metadata"]["namespace"] = HOST_NAMESPACE
+    await b.host.client("admin").delete(SERVICES, HOST_NAMESPACE, twin["metadata"]["name"])
+    await b.host.client("admin").create(SERVICES, thief)
+
+
+async def test_a_twin_whose_numbers_are_gone_has_others_and_so_has_the_tenant() -> None:
+    told: list[str] = []
+    async with bench() as b:
+        made = await b.client.create(SERVICES, service("web", type="NodePort"))
+        await rob(b, b.the_twin("web"))
+        async with synced(b, told=told):
+            await until(lambda: told)
+        after, twin = await b.client.get(SERVICES, "default", "web"), b.the_twin("web")
+        assert after["metadata"]["uid"] == made["metadata"]["uid"]
+        assert after["spec"]["clusterIP"] != made["spec"]["clusterIP"]
+        assert after["spec"]["ports"][0]["nodePort"] != made["spec"]["ports"][0]["nodePort"]
+        for key in ("clusterIP", "clusterIPs", "ports"):
+            assert after["spec"][key] == twin["spec"][key]
+        assert made["spec"]["clusterIP"] in told[0]
+
+
+async def test_a_syncer_that_died_between_the_new_numbers_and_the_tenant_ends_the_same() -> None:
+    """The twin has numbers of its own by then; the tenant's are still somebody else's."""
+    async with bench() as b:
+        await b.client.create(SERVICES, service("web", type="NodePort"))
+        twin = b.the_twin("web")
+        await rob(b, twin)
+        other = {**twin, "spec": {**twin["spec"], "clusterIP": "", "clusterIPs": [], "ports": [{"port": 80}]}}
+        other["metadata"] = {k: v for k, v in twin["metadata"].items() if k not in ("resourceVersion", "uid")}
+        await b.host.client("vapi").create(SERVICES, other)
+        async with synced(b) as syncer:
+            await until(lambda: syncer.twin(Ref(SERVICES, "default", "web")))
+            await until(lambda: same_address(b))
+
+
+def same_address(b: Bench) -> bool:
+    entry, twin = b.tenant.registry.cached(SERVICES, "default", "web"), b.twin("web")
+    return entry is not None and twin is not None and entry.obj()["spec"]["clusterIP"] == twin["spec"]["clusterIP"]
 
 
 async def test_a_type_without_an_address_gives_it_back_before_the_answer() -> None:

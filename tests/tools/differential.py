@@ -101,6 +101,9 @@ class RealServer:
             tuple(text.encode("latin-1").decode() for text in response.headers.get_all("Warning") or ()),
         )
 
+    def close(self) -> None:
+        self._connection.close()
+
 
 def _inline(part: dict[str, str], name: str) -> bytes:
     data = part.get(f"{name}-data")

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+from vapi import errors
 from vapi.cacher.entry import Change, Entry
 from vapi.gvk import GVR, Obj
 from vapi.registry.caller import Caller, DeleteOptions, PatchRequest, Preconditions, system_caller
 from vapi.registry.pod_calls import PODS, bound
 from vapi.registry.registry import Registry
 from vapi.resources.resource import Catalog, Propagation, Resource
+
+SERVICES = GVR("", "v1", "services")
 
 Handler = Callable[[Change], None]
 """Synchronous, runs on the loop inside dispatch: keep a key, do not work."""
@@ -111,6 +114,20 @@ class Client:
             lambda pod: bound(pod, name, node, {"uid": uid}, self._registry.clock.now()),
             subresource="binding",
             tracked=True,
+        )
+        return written.entry.obj()
+
+    async def renumber(self, namespace: str, name: str, change: Callable[[Obj], None], *, uid: str) -> Obj:
+        """Edit the spec of a Service past its strategy: no update changes an address. Raises ApiError 404, 409."""
+
+        def renumbered(service: Obj) -> Obj:
+            if service["metadata"]["uid"] != uid:
+                raise errors.conflict(SERVICES, name)
+            change(service["spec"])
+            return service
+
+        written = await self._registry.change(
+            self.caller(), self.row(SERVICES), namespace, name, renumbered, subresource="numbers", tracked=True
         )
         return written.entry.obj()
 

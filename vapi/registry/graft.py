@@ -130,8 +130,9 @@ _SUBRESOURCES: Mapping[str, Callable[[Resource, Obj, Obj], Obj]] = {
     "scale": _computed,
     "binding": _computed,
     "eviction": _computed,
+    "numbers": _computed,  # of a Service, by the syncer: no client reaches it
 }
-_CALLS = frozenset({"scale", "binding", "eviction"})
+_CALLS = frozenset({"scale", "binding", "eviction", "numbers"})
 
 OBJECT_SUBRESOURCES = frozenset(_SUBRESOURCES) - _CALLS
 """Subresources whose body is the object itself; the others are calls (`registry.virtual`)."""
