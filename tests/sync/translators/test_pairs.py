@@ -6,6 +6,7 @@ A new pair: write the virtual file, run `python -m tests.sync.translators.test_p
 from __future__ import annotations
 
 import copy
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,7 @@ CONTEXT = Context(
     cluster="vc",
     host_namespace="host-ns",
     anchor_uid="anchor-uid",
+    store_id="store-1",
     api_server_ip="10.0.0.1",
     service_account="vapi-vc-workload",
     namespace_labels=lambda namespace: NAMESPACE_LABELS[namespace],
@@ -34,13 +36,22 @@ CONTEXT = Context(
     service_links=lambda _namespace: [ServiceLink("my-db", "10.0.0.9", (("sql", 5432, "TCP"), ("", 53, "UDP")))],
     host_pod_uid=lambda _namespace, name: "host-uid" if name == "web" else "",
 )
+CONTEXTS = {
+    "dedicated": dataclasses.replace(
+        CONTEXT,
+        node_selector={"pool": "a"},
+        tolerations=({"key": "dedicated", "operator": "Equal", "value": "a", "effect": "NoSchedule"},),
+    ),
+    "virtual-nodes": dataclasses.replace(CONTEXT, virtual_nodes=True, chosen_node=lambda _pod: "node-1"),
+}
+"""Of cases with settings of their own, by name."""
 
 
 def translate(path: Path) -> Obj:
     virtual = yaml.safe_load(path.read_text())
     row = next(t for gvr, t in BY_RESOURCE.items() if gvr.resource == path.parent.name)
     before = copy.deepcopy(virtual)
-    desired = row.to_host(virtual, CONTEXT)
+    desired = row.to_host(virtual, CONTEXTS.get(path.name.partition(".")[0], CONTEXT))
     assert virtual == before
     return row.creation(desired)
 
