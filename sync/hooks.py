@@ -5,11 +5,20 @@ from __future__ import annotations
 from typing import Protocol
 
 from sync.ownership import Twin
+from vapi.control.workqueue import Retry
 from vapi.gvk import GVR, Obj
 
+LOST_AGAIN_S = 30.0
 
-class TwinLost(Exception):
-    """The twin will never run, whatever the host says of it: the pod ends, as if the twin had gone."""
+
+class TwinLost(Retry):
+    """The twin will never run, whatever the host says of it: the pod ends, as if the twin had gone.
+
+    To whoever cannot end it, a Retry.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(LOST_AGAIN_S, reason)
 
 
 class PodHooks(Protocol):
