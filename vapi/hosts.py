@@ -23,7 +23,7 @@ from sync.virtual import InProcessCluster
 from vapi import errors
 from vapi.clock import Clock
 from vapi.config import HostChoice
-from vapi.control import simulated_kubelet
+from vapi.control import simulated_kubelet, simulated_volumes
 from vapi.control.controllers import ControllerManager, Settings
 from vapi.control.service_ip import ServiceAllocator
 from vapi.endpoints.http import ApiResponse, text_response
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 NAMESPACES = GVR("", "v1", "namespaces")
+STORAGECLASSES = GVR("storage.k8s.io", "v1", "storageclasses")
 NODES = GVR("", "v1", "nodes")
 REACH_S = 10.0
 EMBEDDED_CONTROLLERS = (
@@ -97,6 +98,8 @@ async def _embedded(url: str, nodes: int, schemas: Schemas, clock: Clock) -> Asy
             client = plane.client(FIELD_MANAGER)
             if client.cached(NAMESPACES, "", "default") is None:
                 await client.create(NAMESPACES, {"metadata": {"name": "default"}})
+            if client.cached(STORAGECLASSES, "", simulated_volumes.STORAGE_CLASS) is None:
+                await client.create(STORAGECLASSES, simulated_volumes.storage_class())
             manager = ControllerManager(client, Settings(), clock=clock, only=EMBEDDED_CONTROLLERS)
             there = sum(1 for _ in client.entries(NODES))
             manager.controllers.extend(simulated_kubelet.controllers(manager.context, max(nodes, there)))

@@ -22,6 +22,19 @@ PROVISIONER = "simulated"
 BIND_ANNOTATIONS = {"pv.kubernetes.io/bind-completed": "yes", "pv.kubernetes.io/bound-by-controller": "yes"}
 
 
+STORAGE_CLASS = "simulated"
+
+
+def storage_class() -> Obj:
+    """The embedded host's only class, its default one: the tenant sees it as it would see a real host's."""
+    return {
+        "metadata": {"name": STORAGE_CLASS, "annotations": {"storageclass.kubernetes.io/is-default-class": "true"}},
+        "provisioner": PROVISIONER,
+        "reclaimPolicy": "Delete",
+        "volumeBindingMode": "Immediate",
+    }
+
+
 def is_bound(claim: Obj) -> bool:
     return bool((claim.get("status") or {}).get("phase") == "Bound")
 
