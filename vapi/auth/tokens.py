@@ -13,7 +13,7 @@ import binascii
 import csv
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import jwt
 from jwt.types import Options
@@ -190,7 +190,7 @@ class TokenVerifier:
         if now < claims.not_before - LEEWAY_S:
             raise TokenRejected("service account token is not valid yet")
         self._check_bound(claims, token, now)
-        return Authenticated(claims.user, shared)
+        return Authenticated(self._user(claims), shared)
 
     def _check_signature(self, token: str) -> Claims:
         """Raises TokenRejected, without a text for what is no token of ours at all."""
@@ -237,6 +237,15 @@ class TokenVerifier:
             _check_alive("node", "node", claims.node, found, now)
         if claims.legacy_secret:
             self._check_legacy(claims, token)
+
+    def _user(self, claims: Claims) -> User:
+        """With the node of its pod, which a token made before the pod was placed (as the syncer's are) cannot say."""
+        entry = self._lookup.cached(PODS, claims.namespace, claims.pod.name) if claims.pod and not claims.node else None
+        name = entry.fields.get("spec.nodeName") if entry is not None else None
+        if not name:
+            return claims.user
+        node = self._lookup.cached(NODES, "", name)
+        return replace(claims.user, extra={**claims.user.extra, **_node_extra(name, node.uid if node else "")})
 
     def _check_legacy(self, claims: Claims, token: str) -> None:
         entry = self._lookup.cached(SECRETS, claims.namespace, claims.legacy_secret)
@@ -289,9 +298,7 @@ def _bound_claims(payload: Mapping[str, object]) -> Claims:
     if payload.get("jti"):
         extra[f"{_EXTRA}credential-id"] = (f"JTI={payload['jti']}",)
     if node is not None:
-        extra[f"{_EXTRA}node-name"] = (node.name,)
-        if node.uid:
-            extra[f"{_EXTRA}node-uid"] = (node.uid,)
+        extra |= _node_extra(node.name, node.uid)
     if pod is not None:
         extra[f"{_EXTRA}pod-name"] = (pod.name,)
         extra[f"{_EXTRA}pod-uid"] = (pod.uid,)
@@ -327,6 +334,11 @@ def _legacy_claims(payload: Mapping[str, object]) -> Claims:
 def _bound(private: Obj, kind: str) -> BoundObject | None:
     reference = private.get(kind)
     return BoundObject(reference["name"], reference.get("uid", "")) if reference else None
+
+
+def _node_extra(name: str, uid: str) -> dict[str, tuple[str, ...]]:
+    extra: dict[str, tuple[str, ...]] = {f"{_EXTRA}node-name": (name,)}
+    return extra | {f"{_EXTRA}node-uid": (uid,)} if uid else extra
 
 
 def _account_user(namespace: str, account: BoundObject, extra: Mapping[str, tuple[str, ...]]) -> User:

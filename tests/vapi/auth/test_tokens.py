@@ -78,6 +78,17 @@ def test_a_pod_token_names_the_pod_and_its_node() -> None:
     assert extra["authentication.kubernetes.io/node-uid"] == ("n1-uid",)
 
 
+def test_a_token_made_before_its_pod_was_placed_tells_the_node_afterwards() -> None:
+    desk = Desk()
+    desk.shelf.put(pod())
+    token = desk.token({"kind": "Pod", "apiVersion": "v1", "name": "p"})
+    assert "authentication.kubernetes.io/node-name" not in desk.verifier.verify(token).user.extra
+    desk.shelf.put(pod(nodeName="n1"))
+    extra = desk.verifier.verify(token).user.extra
+    assert extra["authentication.kubernetes.io/node-name"] == ("n1",)
+    assert extra["authentication.kubernetes.io/node-uid"] == ("n1-uid",)
+
+
 def test_a_projected_token_lives_for_a_year_and_warns_after_its_hour() -> None:
     desk = Desk()
     bound = {"kind": "Pod", "apiVersion": "v1", "name": "p"}
