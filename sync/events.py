@@ -17,7 +17,7 @@ from sync.informer import HostInformer
 from sync.ownership import Twin
 from sync.translator import EVENTS, PODS
 from sync.translators import podnames
-from sync.virtual import VirtualCluster
+from sync.virtual import Record, VirtualCluster
 from sync.wording import in_tenant_words
 from vapi.gvk import GVR, Obj
 
@@ -51,9 +51,11 @@ class Events:
         host: Cluster,
         host_namespace: str,
         informers: Callable[[], Mapping[GVR, HostInformer]],
+        places_itself: bool = False,
     ) -> None:
         self._virtual = virtual
         self._host = host
+        self._places_itself = places_itself
         self._namespace = host_namespace
         self._informers = informers
 
@@ -78,6 +80,8 @@ class Events:
         entry = self._virtual.cached(gvr, twin.object_namespace, twin.object_name)
         if entry is None or entry.uid != twin.object_uid:
             return
+        if self._places_itself and _is_of_placing(event.get("reason", ""), entry):
+            return
         known = podnames.host_names(entry.obj(), twin.managed_by) if gvr in _NAMING else {}
         try:
             await self._virtual.update(EVENTS, tenant_event(event, twin, self._namespace, known))
@@ -97,6 +101,11 @@ class Events:
 def _uid(twin: Twin, kind: str) -> Mapping[str, str]:
     """A claim's is part of its volume's name, which is the same in the tenant."""
     return {} if kind == "PersistentVolumeClaim" else {twin.uid: twin.object_uid}
+
+
+def _is_of_placing(reason: str, pod: Record) -> bool:
+    """What the tenant's scheduler says itself: where the pod goes, and in the end why the host did not take it."""
+    return reason == "Scheduled" or (reason == "FailedScheduling" and not pod.fields.get("spec.nodeName"))
 
 
 def tenant_event(event: Obj, twin: Twin, host_namespace: str, known: Mapping[str, str] = MappingProxyType({})) -> Obj:

@@ -193,6 +193,7 @@ class Tenancy:
             host=host,
             host_namespace=settings.host_namespace,
             informers=lambda: self.syncer.informers,
+            places_itself=settings.nodes.virtual,
         )
         self._mapping = ServiceMapping(
             virtual=virtual,

@@ -41,7 +41,7 @@ def event(name: str, about: Obj, **fields: Any) -> Obj:
 
 
 @contextlib.asynccontextmanager
-async def following() -> AsyncIterator[Rig]:
+async def following(*, places_itself: bool = False) -> AsyncIterator[Rig]:
     async with rig() as r:
         assert r.syncer is not None
         syncer = r.syncer
@@ -50,6 +50,7 @@ async def following() -> AsyncIterator[Rig]:
             host=InProcessCluster(r.host.client("vapi")),
             host_namespace=HOST_NAMESPACE,
             informers=lambda: syncer.informers,
+            places_itself=places_itself,
         )
         task = asyncio.create_task(events.run())
         await turns(20)
@@ -173,3 +174,19 @@ async def test_events_of_every_synced_kind_are_told() -> None:
         await turns(50)
         (copy,) = told(r)
         assert (copy["involvedObject"]["kind"], copy["involvedObject"]["name"]) == ("Service", "web")
+
+
+async def test_with_virtual_nodes_the_hosts_scheduler_is_heard_only_of_pods_that_are_placed() -> None:
+    async with following(places_itself=True) as r:
+        await r.virtual.create(PODS, pod("web"))
+        await r.settle()
+        twin = r.the_twin(PODS, "web")
+        name = twin["metadata"]["name"]
+        await r.admin.create(EVENTS, event(f"{name}.1", twin, reason="FailedScheduling"))
+        await r.admin.create(EVENTS, event(f"{name}.2", twin, reason="Scheduled"))
+        await turns(50)
+        assert told(r) == []
+        await r.run_pod("web")
+        await r.admin.create(EVENTS, event(f"{name}.3", twin, reason="FailedScheduling"))
+        await turns(50)
+        assert [e["reason"] for e in told(r)] == ["FailedScheduling"]
