@@ -13,6 +13,7 @@ from conformance.checks.setting import (
     Setting,
     expect,
     get,
+    gone,
     is_ready,
     pod,
     send,
@@ -95,6 +96,14 @@ def only_those_with_the_label_are_seen_and_used(s: Setting) -> None:
         return [node for node in used if node != name]
 
     stays(elsewhere, lambda found: not found, "that no pod of the tenant is on another node")
+    send(s.host.api, "DELETE", f"{NODES}/{name}", {})
+    until(
+        lambda: sorted(nodes(other.api)),
+        lambda seen: not seen,
+        "the node that is gone to be gone in the tenant",
+        LONG_S,
+    )
+    gone(lambda: other.get("pods", "free"), "the pod of the node that is gone")
 
 
 def _lasting(s: Setting) -> dict[str, Obj]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 
-from conformance.checks.setting import Failed, Obj, Setting, expect, get, gone, pod, until
+from conformance.checks.setting import LONG_S, Failed, Obj, Setting, expect, get, gone, is_ready, pod, send, until
 
 
 def runs_and_both_sides_agree(s: Setting) -> None:
@@ -124,3 +124,20 @@ def events_speak_of_the_tenants_names(s: Setting) -> None:
     theirs = host.name("web", s.namespace)
     if leaked := [e["message"] for e in events if theirs in e.get("message", "")]:
         raise Failed(f"the host's name of the pod stands in an event: {leaked[0]}")
+
+
+def taken_name_is_told(s: Setting) -> None:
+    """Somebody else's pod on the host has the name that the tenant's needs: it is left alone, and told of."""
+    host = s.host
+    path = f"/api/v1/namespaces/{host.namespace}/pods"
+    theirs = send(host.api, "POST", path, pod(host.name("web", s.namespace)))
+    s.made_below.append(f"{path}/{theirs['metadata']['name']}")
+    s.create("pods", pod("web"))
+    told = until(lambda: [e for e in s.events(of="web") if e["type"] == "Warning"], bool, "a Warning event")
+    if leaked := [e["message"] for e in told if theirs["metadata"]["name"] in e["message"]]:
+        raise Failed(f"the host's name of the pod stands in an event: {leaked[0]}")
+    expect((s.get("pods", "web") or {})["status"]["phase"], "Pending", "phase of the tenant's pod")
+    kept = host.find("pods", "web", s.namespace) or {"metadata": {}}
+    expect(kept["metadata"].get("uid"), theirs["metadata"]["uid"], "the pod on the host")
+    send(host.api, "DELETE", s.made_below.pop(), {})
+    until(lambda: s.get("pods", "web"), is_ready, "the tenant's pod to run once the name is free", LONG_S)

@@ -187,16 +187,33 @@ def _foreign(text: str, host: Host) -> bool:
 
 
 def every_verb_gives_the_hosts_numbers(s: Setting) -> None:
-    """create, apply on both sides, generateName: the answer has what the host gave."""
+    """create, apply on both sides, generateName, replace, patch: the answer has what the host gave."""
     text = json.dumps(_service("applied", type="NodePort") | {"apiVersion": "v1", "kind": "Service"})
     for name, how in (("applied", "--server-side"), ("applied2", "--server-side=false")):
         s.kubectl_in(text.replace("applied", name), "apply", how, "-f", "-")
         _same_numbers(s, name)
     generated = _service("", type="NodePort") | {"metadata": {"generateName": "made-"}}
     _same_numbers(s, s.create("services", generated)["metadata"]["name"])
+    put = s.create("services", _service("put"))
+    put["spec"]["type"] = "NodePort"
+    s.send("PUT", f"{CORE}/namespaces/{s.namespace}/services/put", put)
+    _same_numbers(s, "put")
     s.create("services", {"metadata": {"name": "alias"}, "spec": {"type": "ExternalName", "externalName": "a.example"}})
     s.patch("services", "alias", {"spec": _service("", type="NodePort")["spec"] | {"externalName": None}})
     _same_numbers(s, "alias")
+
+
+def its_ports_are_on_the_host(s: Setting) -> None:
+    ports = [
+        {"name": "http", "port": 80, "targetPort": "web", "protocol": "TCP", "appProtocol": "http"},
+        {"name": "dns", "port": 53, "targetPort": 1053, "protocol": "UDP"},
+        {"name": "dns-tcp", "port": 53, "targetPort": 1053, "protocol": "TCP"},
+    ]
+    affinity = {"sessionAffinity": "ClientIP", "sessionAffinityConfig": {"clientIP": {"timeoutSeconds": 90}}}
+    s.create("services", _service("svc", ports=ports, **affinity))
+    spec = until(lambda: s.host.find("services", "svc", s.namespace), lambda x: True, "the host Service")["spec"]
+    expect(spec["ports"], ports, "ports on the host")
+    expect({key: spec.get(key) for key in affinity}, affinity, "session affinity on the host")
 
 
 def _same_numbers(s: Setting, name: str) -> None:

@@ -2,8 +2,8 @@
 
 Lines of the checklist that are not here, and why: POD-21, SVC-10, SVC-12 (a key that both sides write: every key has
 one owner here, [pods] POD-20 and [pods] what the host writes say whose); POD-26 … POD-28 (the tenant's version is the
-host's); SVC-14 … SVC-26, SVC-29 (services mapped from and to the host: not built); EVT-2 (events that a host asks to
-be shown: not built). Sections 5, 8 … 10, 12, 13 and the rest of 7 and 11 are other features.
+host's); SVC-29 (needs a start with another configuration: tests/sync/test_service_mapping.py); EVT-2 (events that a
+host asks to be shown: not built). Sections 5, 8 … 10, 12, 13 and the rest of 7 and 11 are other features.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from conformance.checks import (
     configs,
     dns,
     drift,
+    mapping,
     nodes,
     podchanges,
     pods,
@@ -71,6 +72,9 @@ _SERVICES: Mapping[str, Check] = {
     "the status of a load balancer comes back": services.load_balancers_status_comes_back,
     "a node port that another tenant has is refused": services.taken_node_port_is_refused,
     "Endpoints and slices hold the ready pods of a Service": services.endpoints_hold_the_ready_pods,
+    "SVC-14 … SVC-20 a Service of the host is mapped into the tenant": mapping.from_the_host,
+    "SVC-21 … SVC-26 a Service of the tenant is mapped to a name of the host": mapping.to_the_host,
+    "ports, protocols and session affinity are on the host": services.its_ports_are_on_the_host,
     "SVC-27 SVC-28 Endpoints without a selector reach the host and go with their Service": (
         services.endpoints_without_selector_reach_the_host
     ),
@@ -127,6 +131,7 @@ _CLASSES: Mapping[str, Check] = {
 _SEEN = {"CLS-1": "IngressClass", "CLS-4": "PriorityClass", "CLS-9": "RuntimeClass", "CLS-12": "StorageClass"}
 _OTHER: dict[str, Check] = {
     "[events] EVT-1 events speak of the tenant's names": pods.events_speak_of_the_tenants_names,
+    "[events] a name that is taken on the host is told, and used once it is free": pods.taken_name_is_told,
     "[drift] a pod that is deleted on the host ends as in a drain": drift.pod_ends_as_in_a_drain,
     "[drift] a pod that is edited on the host is put back": drift.edited_pod_is_put_back,
     "[drift] a bound claim that is deleted on the host becomes Lost": drift.bound_claim_becomes_lost,
