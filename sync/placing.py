@@ -32,6 +32,11 @@ log = logging.getLogger(__name__)
 
 BIND_S = 30.0
 """From the twin's creation until the host has bound it (design §6); kube-scheduler's own binding takes ms."""
+ABSENT_S = 300.0
+"""A choice whose twin has not come to be is given up: a quota of the host, a reference that it refuses, an outage.
+
+Else pods that the host will not have would take all the places that the scheduler has for binding.
+"""
 LOOK_S = 5.0
 """Between two looks at a twin that has to go, or is bound and not told of yet."""
 
@@ -45,6 +50,7 @@ class _Placement:
 
     node: str
     key: Key
+    made_at: float
     done: asyncio.Future[str] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
     """BOUND, or why not."""
     since: float | None = None
@@ -113,7 +119,7 @@ class HostBinder:
         uid, key = metadata["uid"], (PODS, metadata["namespace"], metadata["name"])
         placement = self._placements.get(uid)
         if placement is None:
-            placement = self._placements[uid] = _Placement(node, key)
+            placement = self._placements[uid] = _Placement(node, key, self._clock.monotonic())
             twin = self._twin_of(pod)
             if twin is not None and twin.deleting:  # a taking back that a restart has cut off
                 placement.taken_back = f"the twin on {_noted_node(twin)} is being taken back"
@@ -175,9 +181,17 @@ class HostBinder:
             else:
                 self._queue.add_after(uid, LOOK_S)
         elif twin is None:
-            placement.since = None
+            self._wait_for_twin(uid, placement)
         else:
             self._wait(uid, placement, twin)
+
+    def _wait_for_twin(self, uid: str, placement: _Placement) -> None:
+        placement.since = None
+        left_s = placement.made_at + ABSENT_S - self._clock.monotonic()
+        if left_s > 0:
+            self._queue.add_after(uid, left_s)
+        else:
+            self._end(uid, placement, f"the host has no pod of it after {ABSENT_S:.0f} s")
 
     def _wait(self, uid: str, placement: _Placement, twin: Twin) -> None:
         now = self._clock.monotonic()

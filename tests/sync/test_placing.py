@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import random
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
@@ -11,7 +12,7 @@ import pytest
 
 from sync import metadata as md
 from sync.hooks import NoHooks
-from sync.placing import BIND_S, LOOK_S, HostBinder
+from sync.placing import ABSENT_S, BIND_S, LOOK_S, HostBinder
 from sync.virtual import VirtualCluster
 from tests.planes import PODS, pod
 from tests.sync.rig import HOST_NAMESPACE, Rig, rig
@@ -250,9 +251,105 @@ async def test_a_taking_back_that_a_restart_cut_off_is_finished_and_ends_no_pod(
         assert b.node_of_twin("web") == "free"
 
 
+async def test_a_pod_that_the_host_will_not_have_is_given_up_and_can_be_placed_again() -> None:
+    async with bench() as b:
+        foreign = {"metadata": {"name": b.rig.host_name("web"), "namespace": HOST_NAMESPACE}, "spec": pod("x")["spec"]}
+        await b.rig.admin.create(PODS, foreign)
+        await b.rig.virtual.create(PODS, pod("web"))
+        task = await b.place("web", "n-1")
+        await b.advance(ABSENT_S - 1)
+        assert not task.done()
+        await b.advance(1)
+        with pytest.raises(Declined, match="the host has no pod of it"):
+            await task
+        await b.rig.admin.delete(PODS, HOST_NAMESPACE, b.rig.host_name("web"), grace_period_s=0)
+        await b.place("web", "n-1")
+        await b.advance(LOOK_S)
+        assert b.node_of_twin("web") == "n-1"
+
+
 async def test_a_pod_that_somebody_bound_in_the_tenant_goes_to_that_node() -> None:
     async with bench() as b:
         made = await a_pod(b)
         await b.rig.virtual.bind("default", "web", "n-3", uid=made["metadata"]["uid"])
         await b.rig.settle()
         assert b.node_of_twin("web") == "n-3"
+
+
+# --- whatever happens -----------------------------------------------------------------------------------
+
+
+class Walk:
+    """Random histories: pods come, are placed, bound or refused, deleted; the process is killed at any point."""
+
+    def __init__(self, bench: Bench, seed: int) -> None:
+        self._b = bench
+        self._random = random.Random(seed)
+        self.started: set[str] = set()
+        """uids of tenant pods whose twin has been bound."""
+
+    async def step(self) -> None:
+        acts = (self._create, self._place, self._place, self._bind, self._bind, self._wait, self._delete, self._kill)
+        await self._random.choice(acts)()
+
+    def _name(self) -> str:
+        return self._random.choice(("a", "b"))
+
+    async def _create(self) -> None:
+        with contextlib.suppress(ApiError):
+            await self._b.rig.virtual.create(PODS, pod(self._name()))
+            await self._turns()
+
+    async def _place(self) -> None:
+        name = self._name()
+        here = self._b.rig.here(PODS, name)
+        if here is not None and not here["spec"].get("nodeName"):
+            node = self._random.choice(("n-1", "n-2"))
+            self._b.tasks.append(asyncio.create_task(self._b.binder.bind(here, node)))
+            await self._turns()
+
+    async def _bind(self) -> None:
+        name = self._name()
+        twin = self._b.rig.twin(PODS, name)
+        if twin is not None and "deletionTimestamp" not in twin["metadata"] and not twin["spec"].get("nodeName"):
+            self.started.add(twin["metadata"]["annotations"][md.OBJECT_UID])
+            await self._b.rig.run_pod(name, twin["metadata"]["annotations"][md.NODE])
+
+    async def _wait(self) -> None:
+        await self._b.advance(self._random.choice((1, LOOK_S, BIND_S)))
+
+    async def _delete(self) -> None:
+        with contextlib.suppress(ApiError):
+            await self._b.rig.virtual.delete(PODS, "default", self._name(), grace_period_s=0)
+            await self._turns()
+
+    async def _kill(self) -> None:
+        await self._b.kill()
+        await self._b.start()
+
+    async def _turns(self) -> None:
+        """Sometimes to the end, sometimes not."""
+        for _ in range(self._random.choice((1, 3, 10, 200))):
+            await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("seed", range(40))
+async def test_whatever_happens_no_pod_is_lost_and_bound_pods_are_where_their_twins_are(seed: int) -> None:
+    async with bench() as b:
+        walk = Walk(b, seed)
+        for _ in range(25):
+            await walk.step()
+        for _ in range(3):
+            await b.advance(2 * BIND_S)
+        for name in ("a", "b"):
+            here, twin = b.rig.here(PODS, name), b.rig.twin(PODS, name)
+            if here is None:
+                assert twin is None or "deletionTimestamp" in twin["metadata"]
+                continue
+            assert here["status"]["phase"] in ("Pending", "Running")
+            assert "deletionTimestamp" not in here["metadata"]
+            bound = here["spec"].get("nodeName")
+            assert bool(bound) == (here["metadata"]["uid"] in walk.started)
+            if bound:
+                assert twin is not None
+                assert twin["spec"]["nodeName"] == bound
