@@ -178,11 +178,12 @@ class SQLiteStore:
                 raise errors.FutureRevision(f"revision {at} has not been written yet")
             if at and at < compact_revision:
                 raise errors.Compacted(at, compact_revision)
-            bounds: tuple[str | bytes | int, ...] = (first, end, limit + 1 if limit else -1)
+            rows_wanted = limit + 1 if limit else -1
             if at and at < revision:
-                revision, rows = at, connection.execute(sql.LIST_AT, (*bounds, at))
+                bounds = {"first": first, "end": end, "limit": rows_wanted, "at": at}
+                revision, rows = at, connection.execute(sql.LIST_AT, bounds)
             else:
-                rows = connection.execute(sql.LIST, bounds)
+                rows = connection.execute(sql.LIST, (first, end, rows_wanted))
             items = [KeyValue(*row) for row in rows]
             more = bool(limit) and len(items) > limit
             return Page(tuple(items[:limit] if more else items), revision, more)

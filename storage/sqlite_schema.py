@@ -47,10 +47,12 @@ readers may no longer ask for. `cleaned_revision`: how far its rows are really g
 # The end of a range that has none: any BLOB sorts after every TEXT.
 NO_END = b""
 
+# Plain marks or names: numbered ones with a sequence are a DeprecationWarning of Python 3.12.0-3.12.3 (bpo-101693).
+
 # --- writes (on the loop, in the group's transaction)
 CREATE_CURRENT = "INSERT OR IGNORE INTO current VALUES (?, ?, ?)"
-SWAP_CURRENT = "UPDATE current SET revision = ?1 WHERE key = ?2 AND revision = ?3 RETURNING create_revision"
-DELETE_CURRENT = "DELETE FROM current WHERE key = ?1 AND revision = ?2 RETURNING create_revision"
+SWAP_CURRENT = "UPDATE current SET revision = ? WHERE key = ? AND revision = ? RETURNING create_revision"
+DELETE_CURRENT = "DELETE FROM current WHERE key = ? AND revision = ? RETURNING create_revision"
 APPEND = "INSERT INTO log VALUES (?, ?, ?, ?, ?, ?)"
 CURRENT_REVISION_OF = "SELECT revision FROM current WHERE key = ?"
 VALUE_AT = "SELECT value FROM log WHERE revision = ?"
@@ -64,44 +66,44 @@ FROM current c JOIN log l ON l.revision = c.revision WHERE c.key = ?
 LIST = """
 SELECT c.key, l.value, c.create_revision, c.revision
 FROM current c CROSS JOIN log l ON l.revision = c.revision
-WHERE c.key >= ?1 AND c.key < ?2 ORDER BY c.key LIMIT ?3
+WHERE c.key >= ? AND c.key < ? ORDER BY c.key LIMIT ?
 """
-# As of ?4: the current keys not changed since, and for each key changed since what its first later row replaced. That
-# row is the only one of its key with 0 < prev_revision <= ?4: creates have 0, and are never somebody's first change.
-# CROSS JOIN keeps the order of the loops: the log from ?4 on, then one row each by its primary key.
+# As of `at`: the current keys not changed since, and for each key changed since what its first later row replaced. That
+# row is the only one of its key with 0 < prev_revision <= at: creates have 0, and are never somebody's first change.
+# CROSS JOIN keeps the order of the loops: the log from `at` on, then one row each by its primary key.
 LIST_AT = """
 SELECT c.key, l.value, c.create_revision, c.revision
 FROM current c CROSS JOIN log l ON l.revision = c.revision
-WHERE c.key >= ?1 AND c.key < ?2 AND c.revision <= ?4
+WHERE c.key >= :first AND c.key < :end AND c.revision <= :at
 UNION ALL
 SELECT p.key, p.value, p.create_revision, p.revision
 FROM log n CROSS JOIN log p ON p.revision = n.prev_revision
-WHERE n.revision > ?4 AND n.prev_revision BETWEEN 1 AND ?4 AND n.key >= ?1 AND n.key < ?2
-ORDER BY 1 LIMIT ?3
+WHERE n.revision > :at AND n.prev_revision BETWEEN 1 AND :at AND n.key >= :first AND n.key < :end
+ORDER BY 1 LIMIT :limit
 """
-COUNT = "SELECT count(*) FROM current WHERE key >= ?1 AND key < ?2"
+COUNT = "SELECT count(*) FROM current WHERE key >= ? AND key < ?"
 AFTER = """
 SELECT n.revision, n.key, n.create_revision, n.prev_revision, n.deleted, n.value, p.value
 FROM log n LEFT JOIN log p ON p.revision = n.prev_revision
-WHERE n.revision > ?1 AND n.key >= ?2 AND n.key < ?3 ORDER BY n.revision LIMIT ?4
+WHERE n.revision > ? AND n.key >= ? AND n.key < ? ORDER BY n.revision LIMIT ?
 """
 
 # --- compaction (in the commit thread)
 # First of all, and in a transaction before any row goes: readers are refused, and the revision cannot fall.
 BEGIN_COMPACTION = """
-UPDATE meta SET compact_revision = max(compact_revision, ?1),
+UPDATE meta SET compact_revision = max(compact_revision, ?),
                 revision = max(revision, coalesce((SELECT max(revision) FROM log), 0))
 """
 CLEANED_REVISION = "SELECT cleaned_revision FROM meta"
-# The revision where a slice of ?2 rows after ?1 ends; the slice itself stops at the compact revision.
-SLICE_END = "SELECT revision FROM log WHERE revision > ?1 ORDER BY revision LIMIT 1 OFFSET ?2 - 1"
+# The revision where a slice of so many rows after the first ends; the slice itself stops at the compact revision.
+SLICE_END = "SELECT revision FROM log WHERE revision > ? ORDER BY revision LIMIT 1 OFFSET ? - 1"
 # What a compacted row replaced goes, and the row itself if it is a tombstone: nothing at or after it needs either.
 DELETE_REPLACED = """
 DELETE FROM log WHERE revision IN
-    (SELECT prev_revision FROM log WHERE revision > ?1 AND revision <= ?2 AND prev_revision > 0)
+    (SELECT prev_revision FROM log WHERE revision > ? AND revision <= ? AND prev_revision > 0)
 """
-DELETE_TOMBSTONES = "DELETE FROM log WHERE revision > ?1 AND revision <= ?2 AND deleted = 1"
-SET_CLEANED = "UPDATE meta SET cleaned_revision = ?1"
+DELETE_TOMBSTONES = "DELETE FROM log WHERE revision > ? AND revision <= ? AND deleted = 1"
+SET_CLEANED = "UPDATE meta SET cleaned_revision = ?"
 
 PAGE_CACHE_KIB = 8_192
 """Per connection, used only as far as needed: a transaction that fits in it spills nothing on the loop."""

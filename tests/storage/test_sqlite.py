@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import resource
 import sqlite3
 import stat
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from storage import errors
+from storage import errors, sqlite_schema
 from storage.event import EventType
 from storage.factory import open_store
 from storage.group_commit import MAX_GROUP_BYTES, MAX_GROUP_WRITES
@@ -239,3 +240,10 @@ async def test_a_store_is_opened_by_its_url(path: Path) -> None:
     await store.create("/a", b"")
     await store.close()
     assert size_of(path) > 0
+
+
+def test_no_statement_numbers_its_marks() -> None:
+    """`?1` with a sequence is a DeprecationWarning of Python 3.12.0 to 3.12.3."""
+    statements = {name: text for name, text in vars(sqlite_schema).items() if name.isupper() and isinstance(text, str)}
+    assert "LIST_AT" in statements
+    assert [name for name, text in statements.items() if re.search(r"\?\d", text)] == []
