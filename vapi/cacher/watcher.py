@@ -113,6 +113,7 @@ class Watcher:
         self._last_bookmark = cacher.clock.monotonic()
         self._waiter: asyncio.Future[None] | None = None
         self._closed = False
+        self._finishing = False
         self._failed: ApiError | None = None
 
     # --- called by the feed; never await -------------------------------------------------------------
@@ -145,6 +146,11 @@ class Watcher:
             self._cacher.forget(self)
             self.wake()
 
+    def finish(self) -> None:
+        """End once what has happened is told, with a bookmark where the client takes them: it goes on from there."""
+        self._finishing = True
+        self.wake()
+
     # --- called by the client's task --------------------------------------------------------------
 
     async def next(self) -> Sequence[WatchEvent]:
@@ -161,6 +167,9 @@ class Watcher:
                 continue
             if self._behind():
                 continue
+            if self._finishing:
+                self.close()
+                return (self._mark(),) if self._bookmarks else ()
             if not await self._wait():
                 bookmark = self._bookmark()
                 if bookmark is not None:
@@ -252,6 +261,10 @@ class Watcher:
         if not self._bookmarks or self._behind():
             return None
         self._last_bookmark = now
+        return self._mark()
+
+    def _mark(self) -> WatchEvent:
+        """Everything up to now has been told."""
         self._revision = max(self._revision, self._cacher.revision)
         return WatchEvent(WatchEventType.BOOKMARK, self._revision)
 

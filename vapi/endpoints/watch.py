@@ -100,6 +100,7 @@ class Watches:
         self._clock = clock
         self._sources: dict[tuple[int, Answer, str], tuple[Resource, FrameSource]] = {}
         self._running: set[Watcher] = set()
+        self._closing = False
 
     @property
     def count(self) -> int:
@@ -119,6 +120,8 @@ class Watches:
 
     def response(self, watcher: Watcher, source: FrameSource) -> ApiResponse:
         self._running.add(watcher)
+        if self._closing:
+            watcher.finish()
 
         def gone() -> None:
             self._running.discard(watcher)
@@ -161,8 +164,9 @@ class Watches:
             watcher.close()
 
     async def close(self) -> None:
-        """End all of them (EOF), a slice at a time."""
+        """End all of them (a last bookmark, EOF), a slice at a time."""
+        self._closing = True
         for index, watcher in enumerate(tuple(self._running)):
-            watcher.close()
+            watcher.finish()
             if index % 50 == 49:
                 await asyncio.sleep(0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from storage.memory import MemoryStore
-from tests.planes import CONFIGMAPS, configmap, plane
+from tests.planes import CONFIGMAPS, NAMESPACES, configmap, plane
 from vapi.cacher.watcher import INITIAL_SLICE, Watcher
 from vapi.plane import ControlPlane
 from vapi.registry.caller import WatchOptions
@@ -53,3 +53,34 @@ async def test_a_selector_that_takes_nothing_of_a_long_list_lets_others_run() ->
         assert turns >= 2
         watcher.close()
         assert await waiting == ()
+
+
+async def rest(watcher: Watcher) -> list[tuple[str, int]]:
+    """(type, revision) of everything until its end."""
+    told: list[tuple[str, int]] = []
+    async with asyncio.timeout(5):
+        while events := await watcher.next():
+            told += [(event.type.value, event.revision) for event in events]
+    return told
+
+
+async def test_a_watch_that_must_end_tells_what_has_happened_and_where_to_go_on() -> None:
+    async with plane(MemoryStore()) as server:
+        client = server.client("test")
+        watcher = await watch(server, WatchOptions(resource_version="0", allow_bookmarks=True))
+        made = await client.create(CONFIGMAPS, configmap("a"))
+        await client.create(NAMESPACES, {"metadata": {"name": "elsewhere"}})  # moves the revision of all kinds
+        watcher.finish()
+        added = ("ADDED", int(made["metadata"]["resourceVersion"]))
+        assert await rest(watcher) == [added, ("BOOKMARK", server.feed.revision)]
+
+
+async def test_a_waiting_watch_ends_with_its_bookmark_and_one_that_takes_none_without() -> None:
+    async with plane(MemoryStore()) as server:
+        for bookmarks in (True, False):
+            version = str(server.feed.revision)
+            watcher = await watch(server, WatchOptions(resource_version=version, allow_bookmarks=bookmarks))
+            waiting = asyncio.create_task(rest(watcher))
+            await asyncio.sleep(0)
+            watcher.finish()
+            assert await waiting == ([("BOOKMARK", server.feed.revision)] if bookmarks else [])
