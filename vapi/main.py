@@ -71,6 +71,7 @@ from vapi.plane import ControlPlane, running_plane
 from vapi.registry.admission import Lookup
 from vapi.registry.allocator import Allocator
 from vapi.registry.client import Client
+from vapi.registry.notices import HostKind, Situation
 from vapi.schema.schemas import load_schemas
 
 log = logging.getLogger(__name__)
@@ -191,6 +192,7 @@ async def virtual_cluster(config: Config) -> AsyncIterator[RunningCluster]:
                 plugins=lambda registry: builtin_plugins(
                     registry, rbac, quotas=Client(registry, "kube-apiserver"), clock=clock
                 ),
+                situation=situation(config),
                 allocators=lambda lookup: {("", "services"): _allocator(numbers, lookup, clock)},
             )
         )
@@ -358,6 +360,7 @@ def _of_virtual_nodes(config: Config, manager: ControllerManager, tenancy: Tenan
 
 
 async def _follow_host(tenancy: Tenancy, plane: ControlPlane, api: Api, config: Config) -> None:
+    tenancy.own_moved = lambda moved: api.add_names(moved.ip)
     own = await tenancy.connect()
     if own.ip:
         api.add_names(own.ip)
@@ -421,6 +424,17 @@ def store_url(config: Config) -> str:
     hosts_part = ",".join(u.removeprefix("http://").removeprefix("https://").rstrip("/") for u in urls.split(","))
     prefix = "" if "prefix=" in hosts_part else ("&" if "?" in hosts_part else "?") + f"prefix=/vapi/{config.name}"
     return f"{scheme}://{hosts_part}{prefix}"
+
+
+def situation(config: Config) -> Situation:
+    """What hangs on the settings of what the tenant is told."""
+    kinds = {"none": HostKind.NONE, "embedded": HostKind.SIMULATED}
+    classes = ("storage_classes", "ingress_classes", "runtime_classes", "priority_classes")
+    return Situation(
+        host=kinds.get(config.host.kind, HostKind.REAL),
+        not_sent=config.not_sent,
+        mirrored=frozenset(c.replace("_", "") for c in classes if getattr(config, f"sync_from_host_{c}_enabled")),
+    )
 
 
 def host_namespace(config: Config) -> str:

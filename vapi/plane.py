@@ -17,6 +17,7 @@ from vapi.clock import Clock, SystemClock
 from vapi.registry.admission import Admission, AdmissionPlugin, Lookup
 from vapi.registry.allocator import Allocator
 from vapi.registry.client import Client
+from vapi.registry.notices import Situation, notices
 from vapi.registry.ownership import FieldOwnership
 from vapi.registry.registry import Registry
 from vapi.resources.builtin import builtin_catalog
@@ -49,8 +50,11 @@ async def running_plane(
     schemas: Schemas | None = None,
     plugins: PluginFactory | None = None,
     allocators: AllocatorFactory | None = None,
+    situation: Situation | None = None,
 ) -> AsyncIterator[ControlPlane]:
     """A plane whose caches are loaded and follow the store until the block ends. The store stays the caller's.
+
+    `situation`: by which those who write are told what is only stored; None: nobody is.
 
     Raises StorageError if the store cannot be read.
     """
@@ -68,6 +72,8 @@ async def running_plane(
         clock=clock,
     )
     registry.use_admission(Admission(plugins(registry) if plugins else ()))
+    if situation is not None:
+        registry.use_notices(notices(situation, registry))
     registry.use_allocators(allocators(registry) if allocators else {})
     async with asyncio.TaskGroup() as group:
         following = group.create_task(feed.run(), name="feed")

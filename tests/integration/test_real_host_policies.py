@@ -14,7 +14,7 @@ import pytest
 from sync import names
 from tests.host_cluster import HostCluster
 from tests.integration.tenants import Tenant, deployment, secret, tenant
-from tests.vapi_process import KubectlError, until
+from tests.vapi_process import KubectlError, kubectl_binary, manifests, until
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
 
@@ -202,10 +202,35 @@ def or_none(get: Any) -> Any:
     return None
 
 
+def urgent() -> dict[str, Any]:
+    return {"apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "metadata": {"name": "urgent"}, "value": 5}
+
+
+def warnings(a: Tenant, *objects: dict[str, Any]) -> list[str]:
+    """What kubectl shows of Warning headers while it applies them."""
+    command = [kubectl_binary(), "--kubeconfig", str(a.vapi.kubeconfig), "apply", "-f", "-"]
+    done = subprocess.run(command, input=manifests(objects), capture_output=True, text=True, timeout=60, check=True)
+    return [line.removeprefix("Warning: ") for line in done.stderr.splitlines()]
+
+
+def test_what_reaches_the_host_is_not_warned_of(a: Tenant) -> None:
+    assert warnings(a, ingress("quiet"), policy("quiet"), budget("quiet", "x", minAvailable=1), urgent()) == []
+    a.kubectl("delete", "ingress/quiet", "networkpolicy/quiet", "pdb/quiet", "priorityclass/urgent")
+
+
 def test_what_is_switched_off_stays_in_the_tenant_and_is_told(node_host: HostCluster, tmp_path: Path) -> None:
     off = [f"--sync-to-host-{kind}-enabled" for kind in ("ingresses", "network-policies", "pod-disruption-budgets")]
     arguments = tuple(part for flag in off for part in (flag, "false"))
     with tenant(node_host, tmp_path, name="pol-b", arguments=arguments) as b:
-        b.vapi.apply(ingress("i"), policy("np"), budget("pdb", "x", minAvailable=1), deployment("there", 1))
+        told = warnings(
+            b, ingress("i"), policy("np"), budget("pdb", "x", minAvailable=1), deployment("there", 1), urgent()
+        )
+        assert told == [
+            "Ingresses stay here (sync.toHost.ingresses.enabled is false): no controller of the host serves them",
+            "NetworkPolicies stay here (sync.toHost.networkPolicies.enabled is false): the host does not enforce them",
+            "PodDisruptionBudgets stay here (sync.toHost.podDisruptionBudgets.enabled is false): "
+            "evictions by the host ignore them",
+            "PriorityClasses stay here: they only order pods within this virtual cluster",
+        ]
         until(lambda: b.twins("pods"))
         assert not b.twins("ingress") and not b.twins("networkpolicy") and not b.twins("pdb")

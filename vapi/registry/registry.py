@@ -20,6 +20,7 @@ from vapi.gvk import GVR, Obj
 from vapi.registry.admission import Admission
 from vapi.registry.allocator import Allocator
 from vapi.registry.caller import Caller, DeleteOptions, ListOptions, PatchRequest, WatchOptions
+from vapi.registry.notices import Notices
 from vapi.registry.ownership import FieldOwnership
 from vapi.registry.reads import Listing, Reads, stored_kind
 from vapi.registry.writes import Change, Writes, Written
@@ -61,6 +62,10 @@ class Registry:
     def use_allocators(self, allocators: Mapping[tuple[str, str], Allocator]) -> None:
         """(group, plural) → who gives its objects their numbers."""
         self._writes.allocators = allocators
+
+    def use_notices(self, notices: Notices) -> None:
+        """What to tell of writes that are only stored."""
+        self._writes.notices = notices
 
     # --- reads ----------------------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import copy
 import random
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from storage import errors as storage
@@ -27,6 +27,7 @@ from vapi.registry.admission import Admission, AdmissionRequest, Operation
 from vapi.registry.allocator import Allocator, Release
 from vapi.registry.caller import Caller, DeleteOptions, PatchRequest
 from vapi.registry.list_options import parse_version
+from vapi.registry.notices import Notices, nothing
 from vapi.registry.ownership import NAMESPACE_DIFFERS, FieldOwnership, nameless
 from vapi.registry.reads import Reads, stored_kind
 from vapi.resources.resource import Resource
@@ -79,6 +80,7 @@ class Writes:
         self.admission = Admission(())
         self._fields = fields
         self.allocators: Mapping[tuple[str, str], Allocator] = {}
+        self.notices: Notices = nothing
         self._clock = clock
 
     # --- create ---------------------------------------------------------------------------------------
@@ -143,13 +145,15 @@ class Writes:
             *row.strategy.validate(obj),
         ]
         _refuse(row, metadata.get("name", ""), causes)
-        self._warn(caller, row, row.strategy.warnings(obj, None))
+        self._warn(caller, row, obj, None)
 
-    def _warn(self, caller: Caller, row: Resource, texts: Sequence[str]) -> None:
-        for text in texts:
+    def _warn(self, caller: Caller, row: Resource, obj: Obj, old: Obj | None) -> None:
+        """What is only stored, who stores nothing, or is one of us, is not told."""
+        for text in row.strategy.warnings(obj, old):
             caller.warn(text)
-        if row.not_acted_on and not caller.in_process and not caller.dry_run:
-            caller.warn(row.not_acted_on)
+        if not caller.in_process and not caller.dry_run:
+            for text in self.notices(row, obj, old):
+                caller.warn(text)
 
     async def _commit_create(self, caller: Caller, row: Resource, namespace: str, obj: Obj) -> Written:
         kind = stored_kind(row)
@@ -419,7 +423,8 @@ class Writes:
             ),
         ]
         _refuse(row, metadata["name"], causes)
-        self._warn(caller, row, () if subresource else row.strategy.warnings(new, old))
+        if not subresource:
+            self._warn(caller, row, new, old)
 
     async def _commit_update(
         self,

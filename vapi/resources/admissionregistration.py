@@ -10,7 +10,7 @@ from vapi.resources.rows import STATUS, kind
 V1 = ("admissionregistration.k8s.io", "v1")
 
 
-def _row(plural: str, name: str, unused: str, **more: Any) -> Resource:
+def _row(plural: str, name: str, **more: Any) -> Resource:
     return kind(
         V1,
         plural,
@@ -19,19 +19,15 @@ def _row(plural: str, name: str, unused: str, **more: Any) -> Resource:
         categories=("api-extensions",),
         has_generation=True,
         update_needs_version=True,
-        not_acted_on=unused,
         **more,
     )
 
 
-_POLICIES = "admission policies are stored but not evaluated yet"
-_WEBHOOKS = "admission webhooks are stored but not called yet"
-
 ROWS: tuple[Resource, ...] = (
-    _row("mutatingadmissionpolicies", "MutatingAdmissionPolicy", _POLICIES),
-    _row("mutatingadmissionpolicybindings", "MutatingAdmissionPolicyBinding", _POLICIES),
-    _row("mutatingwebhookconfigurations", "MutatingWebhookConfiguration", _WEBHOOKS),
-    _row("validatingadmissionpolicies", "ValidatingAdmissionPolicy", _POLICIES, subresources=STATUS),
-    _row("validatingadmissionpolicybindings", "ValidatingAdmissionPolicyBinding", _POLICIES),
-    _row("validatingwebhookconfigurations", "ValidatingWebhookConfiguration", _WEBHOOKS),
+    _row("mutatingadmissionpolicies", "MutatingAdmissionPolicy"),
+    _row("mutatingadmissionpolicybindings", "MutatingAdmissionPolicyBinding"),
+    _row("mutatingwebhookconfigurations", "MutatingWebhookConfiguration"),
+    _row("validatingadmissionpolicies", "ValidatingAdmissionPolicy", subresources=STATUS),
+    _row("validatingadmissionpolicybindings", "ValidatingAdmissionPolicyBinding"),
+    _row("validatingwebhookconfigurations", "ValidatingWebhookConfiguration"),
 )

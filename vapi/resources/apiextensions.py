@@ -18,6 +18,5 @@ ROWS: tuple[Resource, ...] = (
         subresources=STATUS,
         has_generation=True,
         update_needs_version=True,
-        not_acted_on="CustomResourceDefinitions are stored but their resources are not served yet",
     ),
 )

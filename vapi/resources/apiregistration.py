@@ -16,6 +16,5 @@ ROWS: tuple[Resource, ...] = (
         categories=("api-extensions",),
         subresources=STATUS,
         update_needs_version=True,
-        not_acted_on="APIServices are stored but no other API server is asked yet",
     ),
 )

@@ -22,7 +22,6 @@ def _row(version: str, **more: Any) -> Resource:
         categories=("all",),
         subresources=STATUS,
         has_generation=True,
-        not_acted_on="HorizontalPodAutoscalers are stored but nothing is scaled yet",
         **more,
     )
 

@@ -17,7 +17,6 @@ ROWS: tuple[Resource, ...] = (
         short_names=("csr",),
         subresources=subresources(editable("approval"), editable("status")),
         fields=fields.texts("spec.signerName"),
-        not_acted_on="CertificateSigningRequests are stored but nothing signs them yet",
     ),
     kind(
         V1,
@@ -26,7 +25,6 @@ ROWS: tuple[Resource, ...] = (
         namespaced=False,
         fields=fields.texts("spec.signerName"),
         update_needs_version=True,
-        not_acted_on="ClusterTrustBundles are stored but not projected into pods yet",
     ),
     kind(
         V1,
@@ -35,6 +33,5 @@ ROWS: tuple[Resource, ...] = (
         subresources=STATUS,
         fields=fields.texts("spec.signerName", "spec.podName", "spec.nodeName"),
         update_needs_version=True,
-        not_acted_on="PodCertificateRequests are stored but nothing signs them yet",
     ),
 )

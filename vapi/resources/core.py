@@ -67,7 +67,6 @@ ROWS: tuple[Resource, ...] = (
         "LimitRange",
         short_names=("limits",),
         update_creates=True,
-        not_acted_on="LimitRanges are stored but not enforced yet",
     ),
     kind(
         V1,
@@ -105,7 +104,6 @@ ROWS: tuple[Resource, ...] = (
         short_names=("pv",),
         subresources=STATUS,
         delete_returns_object=True,
-        not_acted_on="a PersistentVolume of the virtual cluster's own is stored and never bound: volumes are the host's",
     ),
     kind(
         V1,
@@ -139,7 +137,6 @@ ROWS: tuple[Resource, ...] = (
         short_names=("quota",),
         subresources=STATUS,
         delete_returns_object=True,
-        not_acted_on="ResourceQuotas are stored but not enforced yet",
     ),
     kind(V1, "secrets", "Secret", fields=fields.texts("type")),
     kind(

@@ -18,7 +18,6 @@ def _row(plural: str, name: str, *, namespaced: bool = False, **more: Any) -> Re
         name,
         namespaced=namespaced,
         delete_returns_object=name != "DeviceTaintRule",
-        not_acted_on=f"{name} objects are stored but no device is allocated yet",
         **more,
     )
 

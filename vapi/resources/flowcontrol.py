@@ -7,8 +7,6 @@ from vapi.resources.rows import STATUS, kind
 
 V1 = ("flowcontrol.apiserver.k8s.io", "v1")
 
-_UNUSED = "priority and fairness objects are stored but requests are not queued by them yet"
-
 ROWS: tuple[Resource, ...] = (
     kind(
         V1,
@@ -17,7 +15,6 @@ ROWS: tuple[Resource, ...] = (
         namespaced=False,
         subresources=STATUS,
         has_generation=True,
-        not_acted_on=_UNUSED,
     ),
     kind(
         V1,
@@ -26,6 +23,5 @@ ROWS: tuple[Resource, ...] = (
         namespaced=False,
         subresources=STATUS,
         has_generation=True,
-        not_acted_on=_UNUSED,
     ),
 )

@@ -14,7 +14,6 @@ ROWS: tuple[Resource, ...] = (
         "IngressClass",
         namespaced=False,
         has_generation=True,
-        not_acted_on="IngressClasses are stored but not acted on yet",
     ),
     kind(
         V1,
@@ -23,7 +22,6 @@ ROWS: tuple[Resource, ...] = (
         short_names=("ing",),
         subresources=STATUS,
         has_generation=True,
-        not_acted_on="Ingresses are stored but not brought to the host yet",
     ),
     kind(
         V1,
@@ -31,7 +29,6 @@ ROWS: tuple[Resource, ...] = (
         "IPAddress",
         namespaced=False,
         short_names=("ip",),
-        not_acted_on="IPAddresses are stored but no Service claims them yet",
     ),
     kind(
         V1,
@@ -39,7 +36,6 @@ ROWS: tuple[Resource, ...] = (
         "NetworkPolicy",
         short_names=("netpol",),
         has_generation=True,
-        not_acted_on="NetworkPolicies are stored but not enforced yet",
     ),
     kind(
         V1,
@@ -47,6 +43,5 @@ ROWS: tuple[Resource, ...] = (
         "ServiceCIDR",
         namespaced=False,
         subresources=STATUS,
-        not_acted_on="ServiceCIDRs are stored but no addresses are taken from them yet",
     ),
 )

@@ -106,8 +106,6 @@ class Resource:
     """Deletion has a grace period (Pods)."""
     ttl_s: int = 0
     """Seconds after the last write at which the expiry controller deletes it; 0: never."""
-    not_acted_on: str = ""
-    """Why a write is only stored; sent as a Warning on every write (issue 3)."""
     storage_version_hash: str = ""
     custom: bool = False
     """Of a CRD: list items carry apiVersion and kind, no strategic merge, no protobuf."""

@@ -17,7 +17,6 @@ def _row(plural: str, name: str, *, namespaced: bool = False, **more: Any) -> Re
         name,
         namespaced=namespaced,
         delete_returns_object=name != "CSIStorageCapacity",
-        not_acted_on=f"a {name} of the virtual cluster's own is stored and provides nothing: volumes are the host's",
         **more,
     )
 

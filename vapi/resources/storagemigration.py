@@ -15,6 +15,5 @@ ROWS: tuple[Resource, ...] = (
         namespaced=False,
         subresources=STATUS,
         update_needs_version=True,
-        not_acted_on="StorageVersionMigrations are stored but nothing is migrated yet",
     ),
 )

@@ -19,12 +19,10 @@ from tests.planes import (
     plane,
     pod,
 )
-from vapi.authorizer import User
 from vapi.errors import ApiError
 from vapi.gvk import Obj
 from vapi.plane import ControlPlane
 from vapi.registry.caller import (
-    Caller,
     DeleteOptions,
     ListOptions,
     PatchRequest,
@@ -328,15 +326,6 @@ async def test_dropped_owner_references_are_named_in_a_warning() -> None:
         assert written.entry.owners == ("1", "2")
         (warning,) = caller.warnings
         assert warning.endswith("please fix your requests; duplicate UID(s) observed: 1")
-
-
-async def test_what_is_not_acted_on_is_told_when_it_is_stored_and_not_by_a_dry_run() -> None:
-    async with plane() as running:
-        row = next(row for row in running.catalog.rows if row.not_acted_on and row.kind == "LimitRange")
-        for dry_run, told in ((True, []), (False, [row.not_acted_on])):
-            caller = Caller(User("alice"), dry_run=dry_run)
-            await running.registry.create(caller, row, "default", {"metadata": {"name": "l"}, "spec": {"limits": []}})
-            assert caller.warnings == told
 
 
 async def test_a_resize_owns_what_it_sent_even_if_that_is_dropped() -> None:

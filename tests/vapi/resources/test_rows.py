@@ -132,19 +132,6 @@ def test_only_pods_end_gracefully_and_only_events_expire() -> None:
     assert _names(lambda row: row.ttl_s) == {"events", "events.events.k8s.io"}
 
 
-def test_a_row_says_in_one_line_why_a_write_is_only_stored() -> None:
-    for row in ROWS:
-        assert "\n" not in row.not_acted_on and '"' not in row.not_acted_on and len(row.not_acted_on) < 120
-    assert not _names(lambda row: row.not_acted_on) & {
-        "pods",
-        "services",
-        "deployments.apps",
-        "replicasets.apps",
-        "secrets",
-    }
-    assert "customresourcedefinitions.apiextensions.k8s.io" in _names(lambda row: row.not_acted_on)
-
-
 @pytest.mark.parametrize(
     ("resource", "obj", "expected"),
     [
