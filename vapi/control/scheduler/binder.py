@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Protocol
 
+from vapi.control.controller import AT_ONCE
 from vapi.gvk import Obj
 from vapi.registry.client import Client
 
@@ -31,11 +33,13 @@ class Binder(Protocol):
 
 
 class RegistryBinder:
-    """The pods/binding of our own API."""
+    """The pods/binding of our own API, a few at a time: what is answered together runs in one turn of the loop."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
+        self._slots = asyncio.Semaphore(AT_ONCE)
 
     async def bind(self, pod: Obj, node: str) -> None:
         metadata = pod["metadata"]
-        await self._client.bind(metadata["namespace"], metadata["name"], node, uid=metadata["uid"])
+        async with self._slots:
+            await self._client.bind(metadata["namespace"], metadata["name"], node, uid=metadata["uid"])

@@ -117,8 +117,8 @@ class NodeInfo:
         requests = pod.demand.requests
         for name, amount in requests.amounts:
             self.requested[name] = self.requested.get(name, 0) + sign * amount
-        self.cpu += sign * requests.cpu
-        self.memory += sign * requests.memory
+        self.cpu += sign * requests.scored_cpu
+        self.memory += sign * requests.scored_memory
         for port in pod.demand.ports:
             self.ports[port] += sign
             if not self.ports[port]:

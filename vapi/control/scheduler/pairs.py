@@ -14,15 +14,17 @@ from dataclasses import dataclass
 
 from vapi.control.node_fit import untolerated
 from vapi.control.scheduler.demand import HARD_AFFINITY_WEIGHT, NEW_PODS, Demand, Spread
-from vapi.control.scheduler.filters import Refusal
+from vapi.control.scheduler.filters import News, Refusal
 from vapi.control.scheduler.node import NodeInfo
 from vapi.selectors import Labels
 
-SKEWED = Refusal(("node(s) didn't match pod topology spread constraints",), resolvable=True)
-NO_LABEL = Refusal(("node(s) didn't match pod topology spread constraints (missing required label)",), resolvable=False)
-NOT_NEAR = Refusal(("node(s) didn't match pod affinity rules",), resolvable=False)
-NOT_APART = Refusal(("node(s) didn't match pod anti-affinity rules",), resolvable=True)
-NOT_WELCOME = Refusal(("node(s) didn't satisfy existing pods anti-affinity rules",), resolvable=True)
+_SKEW = "node(s) didn't match pod topology spread constraints"
+SKEWED = Refusal((_SKEW,), News.NODE | News.POD_GONE | News.POD_CAME, resolvable=True)
+NO_LABEL = Refusal((f"{_SKEW} (missing required label)",))
+NOT_NEAR = Refusal(("node(s) didn't match pod affinity rules",), News.NODE | News.POD_CAME | News.NAMESPACE)
+_LEAVES = News.NODE | News.POD_GONE | News.NAMESPACE
+NOT_APART = Refusal(("node(s) didn't match pod anti-affinity rules",), _LEAVES, resolvable=True)
+NOT_WELCOME = Refusal(("node(s) didn't satisfy existing pods anti-affinity rules",), _LEAVES, resolvable=True)
 
 Domain = tuple[str, str]
 """A topology key and the value that nodes have for it."""
@@ -161,7 +163,7 @@ class Pairs:
             for term in demand.near:
                 if term.topology_key in labels:
                     self._near[term.topology_key, labels[term.topology_key]] += sign * share.near
-        for term, count in zip(demand.apart, share.apart, strict=bool(share.apart)):
+        for term, count in zip(demand.apart, share.apart, strict=True):
             if count and term.topology_key in labels:
                 self._apart[term.topology_key, labels[term.topology_key]] += sign * count
         for domain in share.unwelcome:

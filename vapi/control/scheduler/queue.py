@@ -16,7 +16,7 @@ Order = tuple[int, str, Name]
 class SchedulingQueue(WorkQueue[Name]):
     """A WorkQueue in every respect but the order of the keys that wait.
 
-    `order(key)` is asked when the key is queued; small comes first.
+    `order(key)` is asked when the key is queued; small comes first. `busy`: work that goes on beside the queue.
     """
 
     def __init__(
@@ -25,11 +25,17 @@ class SchedulingQueue(WorkQueue[Name]):
         clock: Clock,
         refill: Callable[[], Iterable[Name]],
         order: Callable[[Name], Order],
+        busy: Callable[[], bool],
         **options: Any,
     ) -> None:
         super().__init__(clock=clock, refill=refill, **options)
         self._order = order
+        self._busy = busy
         self._heap: list[Order] = []
+
+    @property
+    def idle(self) -> bool:
+        return super().idle and not self._busy()
 
     def _take(self) -> tuple[Name] | None:
         if not self._waiting:

@@ -25,14 +25,13 @@ Source = Callable[[Obj], Mapping[str, str]]
 
 @dataclass(frozen=True, slots=True)
 class Requests:
-    """`amounts`: none of them 0. `cpu`, `memory`: for the score, never 0 for a pod with containers."""
+    """`amounts`: none of them 0. `scored_cpu`, `scored_memory`: never 0 for a pod with containers."""
 
     amounts: tuple[tuple[str, int], ...]
     cpu: int
     memory: int
-
-    def of(self, resource: str) -> int:
-        return next((amount for name, amount in self.amounts if name == resource), 0)
+    scored_cpu: int
+    scored_memory: int
 
 
 def node_amounts(resources: Mapping[str, str]) -> dict[str, int]:
@@ -58,8 +57,14 @@ def pod_requests(spec: Obj, status: Obj | None = None) -> Requests:
     _finish(spec, total)
     scored = _aggregate(spec, _spec_requests, floor=FLOOR)
     _finish(spec, scored)
-    amounts = sorted((name, whole(name, nanos)) for name, nanos in total.items() if nanos > 0)
-    return Requests(tuple(amounts), whole(CPU, scored.get(CPU, 0)), whole(MEMORY, scored.get(MEMORY, 0)))
+    amounts = {name: whole(name, nanos) for name, nanos in sorted(total.items()) if nanos > 0}
+    return Requests(
+        amounts=tuple(amounts.items()),
+        cpu=amounts.get(CPU, 0),
+        memory=amounts.get(MEMORY, 0),
+        scored_cpu=whole(CPU, scored.get(CPU, 0)),
+        scored_memory=whole(MEMORY, scored.get(MEMORY, 0)),
+    )
 
 
 def _spec_requests(container: Obj) -> Mapping[str, str]:

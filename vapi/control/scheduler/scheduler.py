@@ -90,7 +90,10 @@ class Scheduler(Controller[Name]):
     ) -> None:
         super().__init__(context)
         self.client = context.client.named(FIELD_MANAGER)
-        self.queue = SchedulingQueue(clock=context.clock, refill=self.all_keys, order=self._order)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.queue = SchedulingQueue(
+            clock=context.clock, refill=self.all_keys, order=self._order, busy=lambda: bool(self._tasks)
+        )
         self._binder = binder or RegistryBinder(self.client)
         self._serves = serves
         self._state = ClusterState()
@@ -111,7 +114,6 @@ class Scheduler(Controller[Name]):
         self._preempting: set[str] = set()
         self._slots = asyncio.Semaphore(BINDING)
         self._group: asyncio.TaskGroup | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
         self._take_in: dict[GVR, Callable[[Name], News]] = {
             kinds.PODS: self._pod_changed,
             kinds.NODES: self._node_changed,

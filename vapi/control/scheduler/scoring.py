@@ -26,19 +26,19 @@ PREFER_NO_SCHEDULE = ("PreferNoSchedule",)
 def by_room(demand: Demand, node: NodeInfo) -> int:
     """Least allocated plus balanced allocation: of this node alone."""
     cpu, cpu_room, memory, memory_room = node.usage()
-    scores = [
-        (room - used) * MOST // room if used <= room else 0
-        for used, room in (
-            (node.cpu + demand.requests.cpu, cpu_room),
-            (node.memory + demand.requests.memory, memory_room),
-        )
-        if room
-    ]
-    least = sum(scores) // len(scores) if scores else 0
-    wants_cpu, wants_memory = demand.requests.of("cpu"), demand.requests.of("memory")
-    if not wants_cpu and not wants_memory:
+    wants = demand.requests
+    used_cpu, used_memory = node.cpu + wants.scored_cpu, node.memory + wants.scored_memory
+    score = known = 0
+    if cpu_room:
+        known += 1
+        score += (cpu_room - used_cpu) * MOST // cpu_room if used_cpu <= cpu_room else 0
+    if memory_room:
+        known += 1
+        score += (memory_room - used_memory) * MOST // memory_room if used_memory <= memory_room else 0
+    least = score // known if known else 0
+    if not wants.cpu and not wants.memory:
         return least  # balance would send all that ask for nothing to one node
-    after = _balance(cpu + wants_cpu, cpu_room, memory + wants_memory, memory_room)
+    after = _balance(cpu + wants.cpu, cpu_room, memory + wants.memory, memory_room)
     before = _balance(cpu, cpu_room, memory, memory_room)
     return least + MOST // 2 + (MOST // 2 + after - before) // 2
 

@@ -6,12 +6,13 @@ Source: schedule_one.go handleSchedulingFailure; framework/preemption/executor.g
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable
 from functools import partial
 
 from vapi.clock import Clock
 from vapi.control import kinds
-from vapi.control.controller import all_at_once
+from vapi.control.controller import AT_ONCE, all_at_once
 from vapi.control.events import NORMAL, WARNING, EventRecorder
 from vapi.control.scheduler.node import PodInfo
 from vapi.control.scheduler.state import PREEMPTED
@@ -30,6 +31,7 @@ class Writer:
         self._client = client
         self._events = events
         self._clock = clock
+        self._slots = asyncio.Semaphore(AT_ONCE)
 
     def scheduled(self, pod: Obj, node: str) -> None:
         metadata = pod["metadata"]
@@ -38,6 +40,10 @@ class Writer:
 
     async def waits(self, pod: PodInfo, message: str, nominated: str) -> None:
         """Event and condition. `nominated`: the node that it waits for. Raises ApiError."""
+        async with self._slots:
+            await self._waits(pod, message, nominated)
+
+    async def _waits(self, pod: PodInfo, message: str, nominated: str) -> None:
         entry = self._client.cached(kinds.PODS, pod.namespace, pod.name)
         if entry is None or entry.uid != pod.uid:
             return
