@@ -104,6 +104,8 @@ class Scheduler(Controller[Name]):
         self._failed: dict[bytes, tuple[int, str, News]] = {}
         """Demand → generation of the state at which nobody with it fitted, what was said, and what helps."""
         self._dirty: dict[tuple[GVR, str, str], None] = {}
+        self._news = News.NONE
+        """What our own decisions changed; those who wait hear of it when the watch tells."""
         self._released: list[tuple[Name, str]] = []
         """Pods whose binding failed, with their uids."""
         self._waiting: dict[Name, _Waiting] = {}
@@ -171,7 +173,7 @@ class Scheduler(Controller[Name]):
 
     async def _absorb(self) -> None:
         """Bring the state up to date, and wake whom the news may help."""
-        news = News.NONE
+        news, self._news = self._news, News.NONE
         while self._released:
             news |= self._state.forget(*self._released.pop())
         dirty, self._dirty = self._dirty, {}
@@ -247,6 +249,7 @@ class Scheduler(Controller[Name]):
         await self._slots.acquire()
         self._waiting.pop(key, None)
         state.assume(pod, chosen)
+        self._news |= News.POD_CAME
         self._spawn(self._bind(key, pod, chosen))
 
     def _assessment(self, demand: Demand) -> Assessment:
