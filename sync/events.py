@@ -19,6 +19,7 @@ from sync.translator import EVENTS, PODS
 from sync.translators import podnames
 from sync.virtual import Record, VirtualCluster
 from sync.wording import in_tenant_words
+from sync.workloads.events import About, ChildEvents
 from vapi.gvk import GVR, Obj
 
 log = logging.getLogger(__name__)
@@ -52,7 +53,14 @@ class Events:
         host_namespace: str,
         informers: Callable[[], Mapping[GVR, HostInformer]],
         places_itself: bool = False,
+        children: ChildEvents | None = None,
     ) -> None:
+        """`children`: of what the host's controllers made for workloads of the tenant."""
+        self._children = children
+        self._again: asyncio.Queue[Obj] = asyncio.Queue()
+        """Events whose mirror has come; bounded by those that are held for one."""
+        if children is not None:
+            children.again = self._again.put_nowait
         self._virtual = virtual
         self._host = host
         self._places_itself = places_itself
@@ -60,6 +68,15 @@ class Events:
         self._informers = informers
 
     async def run(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._follow())
+            group.create_task(self._tell_held())
+
+    async def _tell_held(self) -> None:
+        while True:
+            await self._tell(await self._again.get())
+
+    async def _follow(self) -> None:
         while True:
             try:
                 async for event in self._host.watch(EVENTS, self._namespace):
@@ -70,24 +87,35 @@ class Events:
                 await asyncio.sleep(RELIST_S)
 
     async def _tell(self, event: Obj) -> None:
-        involved = event.get("involvedObject") or {}
-        informer = self._informer(involved)
-        if informer is None:
+        found = self._about(event)
+        if found is None:
             return
-        gvr, twin = informer.row.resource, informer.get(involved.get("name", ""))
-        if twin is None or not twin.object_uid or involved.get("uid", twin.uid) != twin.uid:
-            return
+        gvr, twin, known = found
         entry = self._virtual.cached(gvr, twin.object_namespace, twin.object_name)
         if entry is None or entry.uid != twin.object_uid:
             return
         if self._places_itself and _is_of_placing(event.get("reason", ""), entry):
             return
-        known = podnames.host_names(entry.obj(), twin.managed_by) if gvr in _NAMING else {}
+        if gvr in _NAMING:
+            known = {**known, **podnames.host_names(entry.obj(), twin.managed_by)}
         try:
             await self._virtual.update(EVENTS, tenant_event(event, twin, self._namespace, known))
         except ClusterError as error:
             # a terminating namespace, mostly: an event is worth no retry
             log.debug("event not told", extra={"error": error.message})
+
+    def _about(self, event: Obj) -> About | None:
+        involved = event.get("involvedObject") or {}
+        informer = self._informer(involved)
+        twin = informer.get(involved.get("name", "")) if informer is not None else None
+        if informer is not None and twin is not None and informer.is_twin(twin):
+            return (informer.row.resource, twin, {}) if involved.get("uid", twin.uid) == twin.uid else None
+        if self._children is None:
+            return None
+        found = self._children.about(involved)
+        if found is None:
+            self._children.holds(event)
+        return found
 
     def _informer(self, involved: Obj) -> HostInformer | None:
         """Of the kind that the event is about, if that is synced."""

@@ -139,10 +139,9 @@ class HostInformer:
     def _tell(self, old: Twin | None, new: Twin | None) -> None:
         """Those who carry a label of ours without being one concern nobody, but who asked for the `others`."""
         for twin in (new, old):
-            if twin is not None and twin.kind == self.row.kind_text:
-                if self._host_name(twin) == twin.name:
-                    self._on_twin(self.row, twin.object_namespace, twin.object_name, old, new)
-                    return
+            if twin is not None and self.is_twin(twin):
+                self._on_twin(self.row, twin.object_namespace, twin.object_name, old, new)
+                return
         if self.on_other is not None:
             self.on_other(old, new)
 

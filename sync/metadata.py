@@ -53,6 +53,7 @@ TEMPLATE = "vapi.dev/template"
 """JSON: the tenant's template, on what the host's controllers make of it: it is never translated back."""
 MIRRORED = "vapi.dev/mirrored"
 """namespace/name of the tenant's mirror, on what the host's controllers have made."""
+RENEW_AT = "vapi.dev/renew-at"
 NAME_GATE = "vapi.dev/name"
 """Scheduling gate of such pods until OBJECT_NAME tells their name in the tenant."""
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import ipaddress
 import logging
 from collections.abc import Callable, Mapping
 
@@ -18,7 +19,7 @@ from sync.mirror_rows import PERSISTENT_VOLUMES
 from sync.mirrors import ClassRule, Mirrors
 from sync.nodes import Nodes
 from sync.nodes_copy import NodeRules
-from sync.own_service import OwnService, ensure_own_service
+from sync.own_service import Keeper, OwnService, ensure_own_service
 from sync.ownership import Twin
 from sync.placing import HostBinder
 from sync.service_mapping import Mapped, ServiceMapping
@@ -28,9 +29,13 @@ from sync.strays import Strays
 from sync.syncer import Syncer
 from sync.tokens import Issue, PodTokens
 from sync.translator import CLAIMS, PODS, SERVICES, Context, Ref
+from sync.translators.services import OWN as OWN_SERVICE
 from sync.translators.table import TRANSLATORS
 from sync.tunnels import Tunnels
 from sync.virtual import VirtualCluster
+from sync.workloads.mirrors import ChildMirrors
+from sync.workloads.rows import rows as workload_rows
+from sync.workloads.tokens import TemplateTokens
 from vapi.clock import Clock
 from vapi.gvk import GVR, Obj
 
@@ -49,6 +54,8 @@ class _Hooks:
         self.nodes: Nodes | None = None
         self.binder: HostBinder | None = None
         self.mirrors: Mirrors | None = None
+        self.templates: TemplateTokens | None = None
+        self.children: ChildMirrors | None = None
 
     async def before_create(self, virtual: Obj) -> None:
         if self.dns is not None:
@@ -73,13 +80,17 @@ class _Hooks:
             self.tokens.gone(namespace, name)
 
     async def before_template(self, resource: GVR, virtual: Obj, template: Obj) -> None:
-        return None
+        if self.dns is not None:
+            self.dns({**virtual, "spec": template.get("spec") or {}})
+        if self.templates is not None:
+            await self.templates.before_template(resource, virtual, template)
 
     def template_gone(self, resource: GVR, namespace: str, name: str) -> None:
-        return None
+        if self.templates is not None:
+            self.templates.gone(resource, namespace, name)
 
     def propagation(self, twin: Twin) -> str:
-        return "Background"
+        return self.children.propagation(twin) if self.children is not None else "Background"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -99,6 +110,8 @@ class Settings:
     cluster_domain: str = "cluster.local"
     not_sent: frozenset[str] = frozenset()
     """Resources (plurals) of translators.table that stay in the tenant."""
+    workloads: tuple[str, ...] = ()
+    """Resources (plurals) of the workloads that the host's own controllers run."""
     mapped_in: tuple[Mapped, ...] = ()
     mapped_out: tuple[Mapped, ...] = ()
     from_host: md.KeyPatterns = dataclasses.field(default_factory=md.KeyPatterns)
@@ -122,6 +135,7 @@ class Tenancy:
         allocator: HostAllocator,
         clock: Clock,
     ) -> None:
+        self._virtual = virtual
         self._host = host
         self._settings = settings
         self._allocator = allocator
@@ -162,7 +176,23 @@ class Tenancy:
             rate=settings.rate,
             clock=clock,
             gate=allocator.gate,
-            rows=[row for row in TRANSLATORS if row.resource.resource not in settings.not_sent],
+            rows=[
+                *(row for row in TRANSLATORS if row.resource.resource not in settings.not_sent),
+                *workload_rows(settings.workloads),
+            ],
+        )
+        self._children = hooks.children = ChildMirrors(
+            engine=self.syncer.engine, host=host, kinds=settings.workloads, rows=workload_rows(settings.workloads)
+        )
+        self.syncer.on_twin(self._children.workload_changed)
+        self._templates = hooks.templates = TemplateTokens(
+            virtual=virtual,
+            host=host,
+            limiter=self.syncer.limiter,
+            context=lambda: self.syncer.context,
+            issue=issue,
+            events=events,
+            clock=clock,
         )
         self._tokens = hooks.tokens = PodTokens(
             virtual=virtual,
@@ -194,6 +224,7 @@ class Tenancy:
             host_namespace=settings.host_namespace,
             informers=lambda: self.syncer.informers,
             places_itself=settings.nodes.virtual,
+            children=self._children.events,
         )
         self._mapping = ServiceMapping(
             virtual=virtual,
@@ -214,7 +245,31 @@ class Tenancy:
             touch=self.syncer.touch,
             clock=clock,
         )
-        self.tunnels = Tunnels(virtual=virtual, host=host, context=lambda: self.syncer.context)
+        self.own_moved: Callable[[OwnService], None] = lambda _: None
+        """Our Service has another address: who made certificates and default/kubernetes of it must know."""
+        self._keeper = Keeper(
+            host,
+            cluster=settings.cluster,
+            host_namespace=settings.host_namespace,
+            advertise=settings.advertise,
+            anchor_uid=lambda: self.syncer.context.anchor_uid,
+            moved=self._moved,
+        )
+        self.tunnels = Tunnels(
+            virtual=virtual, host=host, context=lambda: self.syncer.context, child=self._children.pod_on_host
+        )
+
+    async def _moved(self, own: OwnService) -> None:
+        """Pods that are made from now on know it; the others must be started anew."""
+        log.error("our own Service has another address: pods that run do not know it", extra={"address": own.ip})
+        self.syncer.use(api_server_ip=own.ip, api_server_port=own.port)
+        self.own_moved(own)
+        shown = self._virtual.cached(SERVICES, *OWN_SERVICE)
+        if shown is None or not own.ip:
+            return
+        numbers = {"clusterIP": own.ip, "clusterIPs": [own.ip]}
+        spec = {**shown.obj()["spec"], **numbers, "ipFamilies": [f"IPv{ipaddress.ip_address(own.ip).version}"]}
+        await self._virtual.renumber(*OWN_SERVICE, {"spec": spec}, uid=shown.uid)
 
     def _dns_known(self, ip: str | None) -> None:
         waiting = self.syncer.context.dns_ip == ""
@@ -260,7 +315,10 @@ class Tenancy:
         await self.syncer.synced.wait()
         async with asyncio.TaskGroup() as group:
             group.create_task(self._tokens.run(), name="tokens")
+            group.create_task(self._templates.run(), name="tokens of templates")
+            group.create_task(self._children.run(), name="children")
             group.create_task(self._nodes.run(), name="nodes")
             group.create_task(self._events.run(), name="events")
             group.create_task(self._mapping.run(), name="service mapping")
             group.create_task(self._strays.run(), name="stray endpoints")
+            group.create_task(self._keeper.run(), name="our own Service")

@@ -49,7 +49,7 @@ class IssuedToken:
 
 
 Issue = Callable[[str, str, str, str, str, int], IssuedToken]
-"""(namespace, service account, pod, pod uid, audience or "", seconds) → a token. Raises ClusterError."""
+"""(namespace, service account, pod or "" for none, its uid, audience or "", seconds) → token. Raises ClusterError."""
 
 
 class PodTokens:

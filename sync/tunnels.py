@@ -31,7 +31,16 @@ class HostPath:
 
 
 class Tunnels:
-    def __init__(self, *, virtual: VirtualCluster, host: Cluster, context: Callable[[], Context]) -> None:
+    def __init__(
+        self,
+        *,
+        virtual: VirtualCluster,
+        host: Cluster,
+        context: Callable[[], Context],
+        child: Callable[[str], str] = lambda _uid: "",
+    ) -> None:
+        """`child`: uid of a pod that the host's controllers made → its name there; "": it is none of those."""
+        self._child = child
         self._virtual = virtual
         self._host = host
         self._context = context
@@ -67,7 +76,8 @@ class Tunnels:
 
     async def _twin(self, kind: str, gvr: GVR, namespace: str, name: str, uid: str) -> Twin:
         context = self._context()
-        host_name = context.host_name(name, namespace)
+        child = self._child(uid) if gvr == PODS else ""
+        host_name = child or context.host_name(name, namespace)
         try:
             found = await self._host.get(gvr, context.host_namespace, host_name)
         except ClusterError as error:
@@ -75,6 +85,8 @@ class Tunnels:
                 raise ClusterError(404, "NotFound", f'{gvr.resource} "{name}" not found on its node') from None
             raise
         twin = make_twin({"kind": kind, **found})
+        if child and twin.uid == uid and twin.managed_by == context.cluster:
+            return twin
         identity = Identity(context.cluster, kind, namespace, name, host_name)
         state = classify(twin, identity, virtual_uid=uid)
         if state not in (HostState.OURS, HostState.OURS_DELETING):

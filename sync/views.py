@@ -8,8 +8,9 @@ from sync.translator import ENDPOINTSLICES, NAMESPACES, SERVICES, ServiceLink
 from sync.translators.endpointslices import SERVICE_NAME
 from sync.translators.podenv import service_link
 from sync.virtual import Record, VirtualCluster
-from vapi.gvk import Obj
+from vapi.gvk import GVR, Obj
 
+SERVICE_ACCOUNTS = GVR("", "v1", "serviceaccounts")
 DNS = ("kube-system", "kube-dns")
 MAX_KEPT = 1_000
 """Decoded Services kept; beyond that all are dropped and read anew."""
@@ -45,6 +46,11 @@ class Views:
                 self._services.clear()
             kept = self._services[namespace, name] = entry.obj()
         return kept
+
+    def account(self, namespace: str, name: str) -> Obj | None:
+        """A ServiceAccount, private."""
+        entry = self._virtual.cached(SERVICE_ACCOUNTS, namespace, name)
+        return entry.obj() if entry is not None else None
 
     def dns_endpoints(self) -> Collection[tuple[str, int]]:
         """(address, port) behind the tenant's DNS Service where no pods are, else nothing."""

@@ -177,6 +177,27 @@ class Config:
         found: Way = getattr(self, f"workloads_{kind}")
         return found
 
+    @property
+    def host_workloads(self) -> tuple[str, ...]:
+        """The kinds of workload, by their resource, that the host's own controllers run. Raises ConfigError.
+
+        With auto these are DaemonSets, as the host's controller puts a pod on each of its nodes; not if nodes are the
+        tenant's own, or if somebody's kube-controller-manager would make the pods a second time.
+        """
+        real = self.host.kind in ("kubeconfig", "in-cluster")
+        virtual_nodes = self.sync_nodes_mode is NodesMode.VIRTUAL
+        found = []
+        for kind in sorted(set(WORKLOADS.values())):
+            way = self.way(kind)
+            if way is Way.HOST and virtual_nodes:
+                raise ConfigError(f"workloads.{kind}: host: with sync.nodes.mode virtual every kind must be virtual")
+            if way is Way.HOST and not real:
+                raise ConfigError(f"workloads.{kind}: host: needs a host with controllers, not --host {self.host.kind}")
+            by_default = kind == "daemonsets" and real and not virtual_nodes and not self.controllers_external
+            if way is Way.HOST or (way is Way.AUTO and by_default):
+                found.append(kind)
+        return tuple(found)
+
 
 def _name(text: str) -> str:
     if problem := names.dns_label(text):
@@ -385,7 +406,9 @@ def load(flags: Mapping[str, str | None], file: Path | None, environment: Mappin
             "sync.toHost.priorityClasses.enabled and sync.fromHost.priorityClasses.enabled: only one of them can be "
             "true, or what comes from the host would go back there"
         )
-    return Config(**values)
+    config = Config(**values)
+    _ = config.host_workloads
+    return config
 
 
 def _value(

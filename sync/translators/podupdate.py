@@ -42,8 +42,8 @@ def update(desired: Obj, host: Obj) -> Iterable[Write]:
 
 
 def _writes(desired: Obj, host: Obj) -> Iterator[Write]:
-    metadata = _metadata(desired, host)
-    spec: dict[str, Any] = _gates(desired, host)
+    metadata = metadata_changes(desired, host)
+    spec: dict[str, Any] = lifted_gates(desired, host)
     asked_before = _noted(host) == _verdict(desired, host)
     if not asked_before:
         spec |= _spec(desired["spec"], host["spec"])
@@ -62,7 +62,8 @@ def _writes(desired: Obj, host: Obj) -> Iterator[Write]:
     yield from _gate_conditions(desired, host)
 
 
-def _metadata(desired: Obj, host: Obj) -> Obj:
+def metadata_changes(desired: Obj, host: Obj) -> Obj:
+    """The labels and annotations that differ; null for those that we have set and the tenant has removed."""
     sent = md.sent_keys(host)
     changes: Obj = {}
     for kind, ours_before in (("labels", sent.labels), ("annotations", sent.annotations)):
@@ -106,7 +107,7 @@ def _tolerated(toleration: Obj, there: Iterable[Obj]) -> bool:
     return any({"operator": "Equal", **toleration} == {"operator": "Equal", **other} for other in there)
 
 
-def _gates(desired: Obj, host: Obj) -> dict[str, Any]:
+def lifted_gates(desired: Obj, host: Obj) -> dict[str, Any]:
     """Scheduling gates that we set and the tenant has lifted; the host's own stay."""
     ours = md.sent_keys(host).gates
     wanted = {g["name"] for g in desired["spec"].get("schedulingGates") or ()}

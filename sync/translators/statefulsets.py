@@ -1,0 +1,41 @@
+"""StatefulSets: the host's controller makes pods and claims, named after the twin.
+
+Its claim templates go out with our labels, by which the claims are seen, and with the tenant's template for them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sync import metadata as md
+from sync.translator import Context
+from sync.translators import template, workload
+from vapi.gvk import GVK, GVR, Obj
+
+STATEFULSETS = GVR("apps", "v1", "statefulsets")
+
+_replicated = workload.replicated(STATEFULSETS)
+
+
+def to_spec(virtual: Obj, context: Context) -> Obj:
+    spec: Obj = dict(_replicated(virtual, context))
+    namespace = virtual["metadata"]["namespace"]
+    if spec.get("serviceName"):
+        spec["serviceName"] = context.host_name(spec["serviceName"], namespace)
+    if spec.get("volumeClaimTemplates"):
+        spec["volumeClaimTemplates"] = [_claim_template(t, namespace, context) for t in spec["volumeClaimTemplates"]]
+    return spec
+
+
+def _claim_template(given: Obj, namespace: str, context: Context) -> Obj:
+    source: Obj = {"metadata": given["metadata"]}
+    metadata: dict[str, Any] = {
+        "name": given["metadata"]["name"],
+        "labels": md.tenant_labels(source, context.from_host) | context.own_labels(namespace),
+        "annotations": md.tenant_annotations(source, context.from_host)
+        | {md.TEMPLATE: template.carried({k: v for k, v in given.items() if k != "status"})},
+    }
+    return {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": metadata, "spec": given.get("spec") or {}}
+
+
+TRANSLATOR = workload.row(STATEFULSETS, GVK("apps", "v1", "StatefulSet"), to_spec, name_limit=workload.SHORT_NAME)
