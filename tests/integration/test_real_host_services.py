@@ -348,13 +348,13 @@ def test_a_manual_slice_that_names_a_pod_is_sent_with_the_hosts_pod(box: Tenant)
         "kind": "EndpointSlice",
         "metadata": {"name": "manual-1", "labels": {"kubernetes.io/service-name": "manual"}},
         "addressType": "IPv4",
-        "endpoints": [{"addresses": ["10.1.2.3"], "targetRef": target, "nodeName": "n", "zone": "z"}],
+        "endpoints": [{"addresses": ["10.1.2.3"], "targetRef": target, "nodeName": "node-1", "zone": "zone-1"}],
         "ports": [{"name": "", "port": 80}],
     }
     box.vapi.apply(service("manual", ports=[{"port": 80}]), manual)
     (there,) = until(partial(slices, box, "manual"))
     (endpoint,) = there["endpoints"]
-    assert (endpoint["nodeName"], endpoint["zone"]) == ("n", "z")
+    assert (endpoint["nodeName"], endpoint["zone"]) == ("node-1", "zone-1")
     twin = box.twin("pod", "box")["metadata"]
     assert [endpoint["targetRef"][k] for k in ("name", "namespace", "uid")] == [
         twin["name"],
