@@ -93,9 +93,9 @@ def serving(host: HostCluster, directory: Path, name: str, *arguments: str) -> I
 
 
 def real_node(host: HostCluster) -> str:
-    """The first that is no fake of ours."""
-    nodes = host.json("get", "nodes", "-l", f"!{POOL}")["items"]
-    name: str = nodes[0]["metadata"]["name"]
+    """The first that has a kubelet."""
+    nodes = host.json("get", "nodes")["items"]
+    name: str = next(n["metadata"]["name"] for n in nodes if n["status"]["nodeInfo"]["kubeletVersion"])
     return name
 
 
@@ -181,11 +181,11 @@ def test_nodes_and_taints_follow_selector_and_tolerations_and_a_node_that_goes_t
 def test_with_all_nodes_the_tenants_are_the_hosts(node_host: HostCluster, fake: FakeNode, tmp_path: Path) -> None:
     """NODE-1 to NODE-3 of the checklist; the fake one has no address on the host either."""
     with serving(node_host, tmp_path, "nd-c", "--sync-nodes-mode", "all") as c:
-        hosts = {n["metadata"]["name"]: n for n in node_host.json("get", "nodes")["items"]}
-        until(lambda: set(nodes_of(c)) >= {fake.name, real_node(node_host)})
-        for node in c.listed("nodes"):
+        names = {fake.name, real_node(node_host)}
+        until(lambda: set(nodes_of(c)) >= names)
+        for name in names:
+            node, original = c.get("node", name), node_host.json("get", "node", name)
             labels = {k: v for k, v in node["metadata"]["labels"].items() if not k.startswith("vapi.dev/")}
-            original = hosts[node["metadata"]["name"]]
             assert labels == original["metadata"]["labels"]
             assert node["status"].get("addresses") == original["status"].get("addresses")
 
@@ -274,6 +274,23 @@ def test_a_no_execute_taint_of_the_tenant_drives_its_pods_away(own: Tenant) -> N
     own.kubectl("delete", "pod", "stays")
 
 
+def test_a_claim_that_waits_for_its_first_consumer_is_bound(own: Tenant) -> None:
+    """VOL-6 of the checklist."""
+    classes = own.host.json("get", "storageclasses")["items"]
+    name = next((c["metadata"]["name"] for c in classes if c["volumeBindingMode"] == "WaitForFirstConsumer"), None)
+    if name is None:
+        pytest.skip("the host has no class that waits for its first consumer")
+    stateful = deployment("data", 1, volumeMounts=[{"name": "d", "mountPath": "/d"}])
+    stateful["kind"] = "StatefulSet"
+    claim = {"accessModes": ["ReadWriteOnce"], "storageClassName": name, "resources": {"requests": {"storage": "1Mi"}}}
+    stateful["spec"] |= {"serviceName": "data", "volumeClaimTemplates": [{"metadata": {"name": "d"}, "spec": claim}]}
+    own.vapi.apply(stateful)
+    own.kubectl("rollout", "status", "statefulset/data", "--timeout=100s")
+    assert own.get("pvc", "d-data-0")["status"]["phase"] == "Bound"
+    own.kubectl("delete", "statefulset", "data")
+    own.kubectl("delete", "pvc", "d-data-0")
+
+
 def test_a_daemonset_counts_the_tenants_nodes(own: Tenant) -> None:
     daemons = deployment("agent", 1)
     daemons["kind"] = "DaemonSet"
@@ -310,16 +327,14 @@ def test_a_node_that_the_host_refuses_is_left_for_another(
     tolerations = ("--sync-nodes-tolerations", f"{POOL}:NoSchedule")
     with serving(node_host, tmp_path, "nd-w", "--sync-nodes-mode", "virtual", *tolerations) as w:
         until(lambda: set(nodes_of(w)) >= {real, fake.name})
-        for other in set(nodes_of(w)) - {real, fake.name}:
-            w.kubectl("cordon", other)
         foreign = pod("foreign", container={"resources": {"requests": {"cpu": "3"}}}, nodeName=fake.name)
         w.host_kubectl("create", "-f", "-", stdin=manifests([foreign]))
-        wish = {"key": POOL, "operator": "In", "values": [fake.name]}
+        wish = {"matchExpressions": [{"key": POOL, "operator": "In", "values": [fake.name]}]}
+        both = {"key": "kubernetes.io/hostname", "operator": "In", "values": [fake.name, real]}
         affinity = {
             "nodeAffinity": {
-                "preferredDuringSchedulingIgnoredDuringExecution": [
-                    {"weight": 100, "preference": {"matchExpressions": [wish]}}
-                ]
+                "preferredDuringSchedulingIgnoredDuringExecution": [{"weight": 100, "preference": wish}],
+                "requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [{"matchExpressions": [both]}]},
             }
         }
         # less than the real node certainly has left, more than the fake one has
