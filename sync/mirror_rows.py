@@ -143,9 +143,20 @@ def mirror_of(row: MirrorRow, host: Obj, patterns: md.KeyPatterns, *, may_defaul
     }
     for key in row.fields:
         if host.get(key) is not None:
-            body[key] = host[key]
+            body[key] = _shown(host[key])
     body |= row.fixed
     return body
+
+
+def _shown(field: Any) -> Any:
+    """Without what names Secrets, or other objects of the host (an IngressClass' parameters)."""
+    if not isinstance(field, dict):
+        return field
+    return {
+        k: v
+        for k, v in field.items()
+        if "secret" not in k.lower() and not (k == "parameters" and "controller" in field)
+    }
 
 
 def _annotations(

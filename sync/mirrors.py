@@ -244,11 +244,13 @@ class Mirrors:
                 self._changed()
             return
         name = event.obj["metadata"]["name"]
+        known = name in kind.seen
         if event.type is ClusterEventType.DELETED:
             self._drop(kind, name)
         else:
             self._keep(kind, event.obj)
-        self._queue.add((resource, name))
+        if known or name in kind.seen or self.is_mirror(resource, name):  # not for each volume of other tenants
+            self._queue.add((resource, name))
         if kind.row is not PERSISTENT_VOLUMES and kind.state is _State.FOLLOWED:
             self._changed()
 

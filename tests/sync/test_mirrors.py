@@ -201,6 +201,16 @@ def test_annotations_of_the_hosts_people_stay_there_unless_the_operator_names_th
     assert mirror["metadata"]["annotations"] == {"note": "x"}
 
 
+def test_secrets_and_parameters_of_the_host_are_not_shown() -> None:
+    rows = {row.resource: row for row in CLASSES}
+    parameters = {"type": "ssd", "csi.storage.k8s.io/provisioner-secret-name": "keys"}
+    disks = {"metadata": {"name": "a", "uid": "u"}, "provisioner": "p", "parameters": parameters}
+    assert mirror_of(rows[STORAGECLASSES], disks, md.KeyPatterns(), may_default=True)["parameters"] == {"type": "ssd"}
+    spec = {"controller": "c", "parameters": {"kind": "K", "name": "n", "scope": "Namespace", "namespace": "ns"}}
+    ingress = {"metadata": {"name": "a", "uid": "u"}, "spec": spec}
+    assert mirror_of(rows[INGRESSCLASSES], ingress, md.KeyPatterns(), may_default=True)["spec"] == {"controller": "c"}
+
+
 # --- what may be named --------------------------------------------------------------------------------
 
 
