@@ -36,3 +36,17 @@ def test_an_answer_of_something_else_is_an_error_too() -> None:
     assert host._error(502, {}, b"<html>bad gateway</html>").message == "<html>bad gateway</html>"
     assert host._error(500, {}, b"[]").message == "[]"
     assert host._error(500, {}, b"").message == "the host answered 500"
+
+
+@pytest.mark.parametrize(
+    ("items", "size_bytes", "limit"),
+    [
+        (50, 50 * 14_000, host.PAGE_BYTES // 14_000),
+        (50, 50 * 100, host.MAX_PAGE),
+        (2, 2 << 20, 1),
+        (0, 200, host.MAX_PAGE),
+    ],
+    ids=["pods", "small", "one is more than a page", "an empty page"],
+)
+def test_pages_are_as_long_as_one_step_of_the_loop_can_decode(items: int, size_bytes: int, limit: int) -> None:
+    assert host.page_limit(items, size_bytes) == limit

@@ -15,7 +15,7 @@ from storage.memory import MemoryStore
 from sync import metadata as md
 from sync import names
 from sync.cluster import ClusterError, ClusterEvent, ClusterEventType, PatchType
-from sync.host import HostCluster, HostConfigError, open_host
+from sync.host import PAGE, HostCluster, HostConfigError, open_host
 from sync.syncer import Syncer
 from sync.translator import Context
 from sync.virtual import VirtualCluster
@@ -301,6 +301,23 @@ async def test_a_watch_that_lost_its_place_tells_what_differs(
         await host.create(CONFIGMAPS, labelled("comes", namespace))
         assert await told(events) == {("DELETED", "goes"), ("ADDED", "comes")}
         await events.aclose()  # type: ignore[attr-defined]
+    finally:
+        await host.close()
+
+
+async def test_a_long_list_comes_whole_in_pages(real_host: RealHost, monkeypatch: pytest.MonkeyPatch) -> None:
+    host = await open_host(kubeconfig=real_host.kubeconfig)
+    namespace = f"t-{uuid.uuid4().hex[:8]}"
+    monkeypatch.setattr("sync.host.PAGE_BYTES", 8_000)
+    names = {f"c{number:03}" for number in range(130)}
+    try:
+        await host.create(NAMESPACES, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
+        await asyncio.gather(*(host.create(CONFIGMAPS, labelled(name, namespace)) for name in names))
+        pages = [items async for items, _ in host._pages(CONFIGMAPS, namespace, "mine=1", partial=False)]
+        assert len(pages) > 2
+        assert len(pages[0]) == PAGE != len(pages[1])
+        found = [item["metadata"]["name"] for page in pages for item in page]
+        assert sorted(found) == sorted(names)
     finally:
         await host.close()
 
