@@ -198,13 +198,13 @@ def claim_of(volume: Obj) -> tuple[str, str, str]:
 
 def claim_reference(twin: Twin) -> Obj:
     """spec.claimRef in the tenant, for the host's claim `twin`."""
-    return {
-        "apiVersion": "v1",
-        "kind": "PersistentVolumeClaim",
-        "namespace": twin.object_namespace,
-        "name": twin.object_name,
-        "uid": twin.object_uid,
-    }
+    return child_reference(twin.object_namespace, twin.object_name, twin.object_uid)
+
+
+def child_reference(namespace: str, name: str, uid: str) -> Obj:
+    """The same for the tenant's claim of that name."""
+    kind = {"apiVersion": "v1", "kind": "PersistentVolumeClaim"}
+    return {**kind, "namespace": namespace, "name": name, "uid": uid}
 
 
 def stays_without_claim(volume: Obj) -> bool:

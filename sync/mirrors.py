@@ -101,7 +101,7 @@ class Mirrors:
         self._queue: WorkQueue[Key] = WorkQueue(clock=clock)
         self._kinds = {row.resource: _kind(row, rules.get(row.group)) for row in (*CLASSES, PERSISTENT_VOLUMES)}
         self._volumes_of: dict[str, set[str]] = {}
-        """Name of a claim on the host → volumes bound to it."""
+        """uid of a claim on the host → volumes bound to it."""
         self._told: dict[Key, str] = {}
         """The uid of the tenant's own object that was told of the host's."""
 
@@ -166,10 +166,13 @@ class Mirrors:
         self, row: Translator, _namespace: str, _name: str, before: Twin | None, after: Twin | None
     ) -> None:
         """A handler of the syncer's twins."""
-        twin = after or before
-        if row.resource == CLAIMS and twin is not None:
-            for volume in self._volumes_of.get(twin.name, ()):
-                self._queue.add((VOLUMES, volume))
+        for twin in (before, after):
+            if row.resource == CLAIMS and twin is not None:
+                self._look_at_volumes_of(twin.uid)
+
+    def _look_at_volumes_of(self, uid: str) -> None:
+        for volume in self._volumes_of.get(uid, ()):
+            self._queue.add((VOLUMES, volume))
 
     # --- run ----------------------------------------------------------------------------------------------
 
@@ -184,6 +187,7 @@ class Mirrors:
     async def run(self) -> None:
         """Until cancelled."""
         off = [self._virtual.on_change(resource, self._on_virtual(kind)) for resource, kind in self._kinds.items()]
+        off.append(self._virtual.on_change(CLAIMS, lambda entry, _old: self._look_at_volumes_of(entry.uid)))
         try:
             async with asyncio.TaskGroup() as group:
                 for kind in self._kinds.values():
@@ -259,9 +263,9 @@ class Mirrors:
         name = obj["metadata"]["name"]
         self._drop(kind, name)
         if kind.row is PERSISTENT_VOLUMES:
-            namespace, claim, uid = mirror_rows.claim_of(obj)
+            namespace, _, uid = mirror_rows.claim_of(obj)
             if namespace == self._host_namespace and uid:
-                self._volumes_of.setdefault(claim, set()).add(name)
+                self._volumes_of.setdefault(uid, set()).add(name)
                 kind.seen[name] = encoding.dumps(obj)
         elif not mirror_rows.is_the_hosts(kind.row, obj):
             return
@@ -274,11 +278,11 @@ class Mirrors:
         kind.hidden.discard(name)
         body = kind.seen.pop(name, None)
         if body is not None and kind.row is PERSISTENT_VOLUMES:
-            claim = mirror_rows.claim_of(encoding.loads(body))[1]
-            left = self._volumes_of.get(claim, set())
+            uid = mirror_rows.claim_of(encoding.loads(body))[2]
+            left = self._volumes_of.get(uid, set())
             left.discard(name)
             if not left:
-                self._volumes_of.pop(claim, None)
+                self._volumes_of.pop(uid, None)
 
     # --- work ---------------------------------------------------------------------------------------------
 
@@ -347,6 +351,9 @@ class Mirrors:
         twin = informer.get(name) if informer is not None else None
         if twin is not None and twin.uid == uid and informer is not None and informer.is_twin(twin):
             return mirror_rows.claim_reference(twin)
+        child = next((c for c in self._virtual.entries(CLAIMS) if c.uid == uid), None)
+        if child is not None:  # what the host's controllers made has the same uid in the tenant
+            return mirror_rows.child_reference(child.namespace, child.name, child.uid)
         if entry is None or entry.labels.get(MIRROR) != host["metadata"]["uid"]:
             return None
         shown = entry.obj()

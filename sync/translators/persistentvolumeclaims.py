@@ -56,15 +56,26 @@ _SPEC = ("accessModes", "resources", "selector", "volumeMode", "volumeAttributes
 
 def to_host(virtual: Obj, context: Context) -> Obj:
     """Raises Untranslatable."""
-    source: Obj = virtual["spec"]
     metadata = context.host_metadata(virtual, GVK_CLAIM)
     metadata.pop("ownerReferences", None)
-    annotations = {k: v for k, v in metadata["annotations"].items() if not k.startswith(_HOSTS_KEYS)}
+    annotations = without_hosts_keys(metadata["annotations"])
     annotations[md.STORE_ID] = context.store_id
     annotations[md.KEYS] = md.keys_text(
         md.tenant_labels(virtual, context.from_host), [k for k in annotations if not md.reserved(k)], ()
     )
     metadata["annotations"] = annotations
+    spec = host_spec(virtual, virtual["metadata"]["namespace"], context)
+    return {"apiVersion": "v1", "kind": GVK_CLAIM.kind, "metadata": metadata, "spec": spec}
+
+
+def without_hosts_keys(annotations: Mapping[str, str]) -> dict[str, str]:
+    """Those that may go out."""
+    return {k: v for k, v in annotations.items() if not k.startswith(_HOSTS_KEYS)}
+
+
+def host_spec(virtual: Obj, namespace: str, context: Context) -> Obj:
+    """Of a claim, or of a template of one in `namespace`. Raises Untranslatable."""
+    source: Obj = virtual["spec"]
     spec: dict[str, Any] = {k: source[k] for k in _SPEC if source.get(k) is not None}
     name = storage_class(virtual)
     if name is None:
@@ -73,8 +84,8 @@ def to_host(virtual: Obj, context: Context) -> Obj:
         spec["storageClassName"] = name
     reference = source.get("dataSourceRef") or source.get("dataSource")
     if reference:
-        spec["dataSource"] = _data_source(reference, virtual["metadata"]["namespace"], context)
-    return {"apiVersion": "v1", "kind": GVK_CLAIM.kind, "metadata": metadata, "spec": spec}
+        spec["dataSource"] = _data_source(reference, namespace, context)
+    return spec
 
 
 def storage_class(virtual: Obj) -> str | None:
@@ -97,6 +108,11 @@ def references(virtual: Obj) -> Iterable[Ref]:
     reference = virtual["spec"].get("dataSourceRef") or virtual["spec"].get("dataSource") or {}
     if reference.get("kind") == GVK_CLAIM.kind and not reference.get("namespace"):
         yield Ref(CLAIMS, virtual["metadata"]["namespace"], reference["name"])
+
+
+def wanted(virtual: Obj, _context: Context) -> bool:
+    """Not what the host's controllers made."""
+    return not md.is_child(virtual)
 
 
 def admit(virtual: Obj, context: Context) -> None:
@@ -220,6 +236,7 @@ TRANSLATOR = Translator(
     gvk=GVK_CLAIM,
     to_host=to_host,
     references=references,
+    wanted=wanted,
     admit=admit,
     status=status,
     brought_back=brought_back,

@@ -9,7 +9,7 @@ from typing import Any
 
 from sync import metadata as md
 from sync.translator import Context
-from sync.translators import template, workload
+from sync.translators import persistentvolumeclaims, template, workload
 from vapi.gvk import GVK, GVR, Obj
 
 STATEFULSETS = GVR("apps", "v1", "statefulsets")
@@ -35,7 +35,22 @@ def _claim_template(given: Obj, namespace: str, context: Context) -> Obj:
         "annotations": md.tenant_annotations(source, context.from_host)
         | {md.TEMPLATE: template.carried({k: v for k, v in given.items() if k != "status"})},
     }
-    return {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": metadata, "spec": given.get("spec") or {}}
+    metadata["annotations"] = persistentvolumeclaims.without_hosts_keys(metadata["annotations"])
+    spec = persistentvolumeclaims.host_spec(_claim(given), namespace, context)
+    return {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": metadata, "spec": spec}
 
 
-TRANSLATOR = workload.row(STATEFULSETS, GVK("apps", "v1", "StatefulSet"), to_spec, name_limit=workload.SHORT_NAME)
+def _claim(given: Obj) -> Obj:
+    """A template as the claim that it will be."""
+    return {"metadata": given["metadata"], "spec": given.get("spec") or {}}
+
+
+def admit(virtual: Obj, context: Context) -> None:
+    """Raises Withheld for claims that could not go out, either."""
+    for given in virtual["spec"].get("volumeClaimTemplates") or ():
+        persistentvolumeclaims.admit(_claim(given), context)
+
+
+TRANSLATOR = workload.row(
+    STATEFULSETS, GVK("apps", "v1", "StatefulSet"), to_spec, name_limit=workload.SHORT_NAME, admit_more=admit
+)

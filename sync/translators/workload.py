@@ -13,7 +13,7 @@ from typing import Any
 from sync import metadata as md
 from sync import names
 from sync.translator import Context, Ref, Translator, running
-from sync.translators import podstatus, template
+from sync.translators import podspec, podstatus, template
 from vapi.gvk import GVK, GVR, Obj
 
 SHORT_NAME = 52
@@ -35,9 +35,13 @@ def row(
     template_of: Callable[[Obj], Obj] = pod_template,
     name_limit: int = names.MAX_LENGTH,
     controller: bool = False,
+    admit_more: Callable[[Obj, Context], None] | None = None,
     **special: Any,
 ) -> Translator:
-    """`to_spec`: the host's spec. `controller`: a controller of the host could adopt the twin otherwise."""
+    """`to_spec`: the host's spec. `controller`: a controller of the host could adopt the twin otherwise.
+
+    `admit_more`: beyond the classes that the template names, as Translator.admit.
+    """
 
     def to_host(virtual: Obj, context: Context) -> Obj:
         metadata = context.host_metadata(virtual, gvk, controller=controller)
@@ -54,9 +58,15 @@ def row(
     def references(virtual: Obj) -> Iterable[Ref]:
         return template.references(template_of(virtual), virtual["metadata"]["namespace"])
 
+    def admit(virtual: Obj, context: Context) -> None:
+        podspec.admit(template_of(virtual).get("spec") or {}, context)
+        if admit_more is not None:
+            admit_more(virtual, context)
+
     return Translator(
         resource=resource,
         gvk=gvk,
+        admit=admit,
         to_host=to_host,
         references=references,
         pod_template=template_of,
