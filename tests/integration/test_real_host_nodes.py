@@ -123,6 +123,14 @@ def stays_pending(one: Tenant, name: str) -> None:
     assert place_of(one, name) == ""
 
 
+def daemonset(name: str, *tolerations: dict[str, Any]) -> dict[str, Any]:
+    made = deployment(name, 1)
+    made["kind"] = "DaemonSet"
+    del made["spec"]["replicas"]
+    made["spec"]["template"]["spec"]["tolerations"] = list(tolerations)
+    return made
+
+
 # --- dedicated nodes ------------------------------------------------------------------------------------
 
 
@@ -146,6 +154,23 @@ def test_a_dedicated_cluster_sees_its_nodes_alone_and_its_pods_go_nowhere_else(
         until(lambda: "nodes are available" in messages(a, "named"))
         assert {t["spec"].get("nodeName", real) for t in a.twins("pods")} == {real}
         assert nodes_of(a) == [real]
+
+
+@pytest.mark.parametrize("way", ["host", "virtual"])
+def test_a_daemonset_of_a_dedicated_cluster_is_on_its_nodes_alone_whoever_runs_it(
+    node_host: HostCluster, fake: FakeNode, tmp_path: Path, way: str
+) -> None:
+    real = real_node(node_host)
+    settings = ("--sync-nodes-selector", f"kubernetes.io/hostname={real}", "--workloads-daemonsets", way)
+    with serving(node_host, tmp_path, "nd-ds", *settings) as one:
+        one.vapi.apply(daemonset("agent", {"operator": "Exists"}))
+        one.kubectl("rollout", "status", "daemonset/agent", "--timeout=60s")
+        assert one.get("daemonset", "agent")["status"]["desiredNumberScheduled"] == 1
+        assert len(one.twins("daemonsets")) == (1 if way == "host" else 0)
+        pods = one.host.json("-n", one.namespace, "get", "pods", "-l", "app=agent")["items"]
+        assert [p["spec"]["nodeName"] for p in pods] == [real]
+        (here,) = one.listed("pods", "-l", "app=agent")
+        assert here["spec"]["nodeName"] == real
 
 
 def test_nodes_and_taints_follow_selector_and_tolerations_and_a_node_that_goes_takes_its_pods(
@@ -292,12 +317,10 @@ def test_a_claim_that_waits_for_its_first_consumer_is_bound(own: Tenant) -> None
 
 
 def test_a_daemonset_counts_the_tenants_nodes(own: Tenant) -> None:
-    daemons = deployment("agent", 1)
-    daemons["kind"] = "DaemonSet"
-    del daemons["spec"]["replicas"]
-    own.vapi.apply(daemons)
+    own.vapi.apply(daemonset("agent"))
     own.kubectl("rollout", "status", "daemonset/agent", "--timeout=60s")
     assert own.get("daemonset", "agent")["status"]["desiredNumberScheduled"] == 1
+    assert own.twins("daemonsets") == []
     own.kubectl("delete", "daemonset", "agent")
 
 
