@@ -18,7 +18,7 @@ from vapi.control import deployment_revision as revisions
 from vapi.control import deployment_rolling as rolling
 from vapi.control import deployment_status as statuses
 from vapi.control import kinds
-from vapi.control.controller import Context, Controller, Sources, names, own_name
+from vapi.control.controller import MANY, Context, Controller, Sources, names, own_name
 from vapi.control.events import NORMAL, WARNING
 from vapi.control.informer import Name
 from vapi.control.pods import pod_facts
@@ -39,7 +39,7 @@ class DeploymentController(Controller[Name]):
     """Keys are (namespace, name)."""
 
     name = "deployment-controller"
-    workers = 5
+    workers = MANY
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)

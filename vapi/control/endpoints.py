@@ -12,7 +12,7 @@ from typing import Any
 from vapi.cacher.entry import Change, ChangeType
 from vapi.control import kinds
 from vapi.control import service_endpoints as backends
-from vapi.control.controller import Context, Controller, Sizes, Sources, names, own_name
+from vapi.control.controller import MANY, Context, Controller, Sizes, Sources, names, own_name
 from vapi.control.informer import Name, sliced
 from vapi.control.pods import pod_facts
 from vapi.control.service_account import is_namespace_terminating
@@ -35,7 +35,7 @@ class EndpointsController(Controller[Name]):
     """Keys are Services."""
 
     name = "endpoints-controller"
-    workers = 5
+    workers = MANY
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)

@@ -13,7 +13,7 @@ from typing import Any
 from vapi.cacher.entry import Change
 from vapi.control import kinds
 from vapi.control import service_endpoints as backends
-from vapi.control.controller import Context, Controller, Sizes, Sources, names, own_name
+from vapi.control.controller import MANY, Context, Controller, Sizes, Sources, names, own_name
 from vapi.control.endpointslice_plan import Group, Plan, Wanted, plan
 from vapi.control.informer import Name, sliced
 from vapi.control.pods import pod_facts
@@ -34,7 +34,7 @@ class EndpointSliceController(Controller[Name]):
     """Keys are Services."""
 
     name = "endpointslice-controller"
-    workers = 5
+    workers = MANY
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)

@@ -18,7 +18,7 @@ from vapi.control import job_plan as planning
 from vapi.control import job_pods as members
 from vapi.control import kinds
 from vapi.control.claiming import Claims, Kind
-from vapi.control.controller import Context, Controller, Sizes, Sources, all_at_once, names, own_name
+from vapi.control.controller import MANY, Context, Controller, Sizes, Sources, all_at_once, names, own_name
 from vapi.control.events import NORMAL, WARNING
 from vapi.control.informer import Name, sliced
 from vapi.control.job_plan import Asked, Failures, Tally, Verdict, Work
@@ -29,6 +29,7 @@ from vapi.control.replica_ranking import Candidate, victims
 from vapi.errors import ApiError
 from vapi.gvk import Obj
 from vapi.registry.client import Client
+from vapi.resources.strategies import mirrors
 
 BUILT_IN = "kubernetes.io/job-controller"
 """Value of spec.managedBy that means us."""
@@ -38,7 +39,7 @@ class JobController(Controller[Name]):
     """Keys are (namespace, name)."""
 
     name = "job-controller"
-    workers = 5
+    workers = MANY
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
@@ -70,7 +71,7 @@ class JobController(Controller[Name]):
             self._sizes.note(key, 0)
             return
         job = entry.obj()
-        if job["spec"].get("managedBy", BUILT_IN) != BUILT_IN:
+        if job["spec"].get("managedBy", BUILT_IN) != BUILT_IN or mirrors.is_child(job):
             return
         if planning.finished(job):
             self.failures.pop(entry.uid, None)

@@ -18,7 +18,7 @@ from vapi import selectors
 from vapi.cacher.entry import Change, Entry
 from vapi.clock import rfc3339
 from vapi.control import kinds
-from vapi.control.controller import Context, Controller, Sizes, Sources, all_at_once, names, own_name
+from vapi.control.controller import MANY, Context, Controller, Sizes, Sources, all_at_once, names, own_name
 from vapi.control.events import NORMAL, WARNING
 from vapi.control.informer import Name, sliced
 from vapi.control.pods import PodFacts, available_in_s, pod_facts
@@ -27,6 +27,7 @@ from vapi.control.service_account import is_namespace_terminating
 from vapi.control.workqueue import Retry
 from vapi.errors import ApiError
 from vapi.gvk import GVK, GVR, Obj
+from vapi.resources.strategies import mirrors
 from vapi.selectors import LabelSelector
 
 BURST = 500
@@ -79,7 +80,7 @@ class ReplicaSetController(Controller[Name]):
     """Keys are (namespace, name)."""
 
     name = "replicaset-controller"
-    workers = 5
+    workers = MANY
 
     def __init__(self, context: Context, flavour: Flavour = REPLICA_SET) -> None:
         super().__init__(context)
@@ -124,6 +125,8 @@ class ReplicaSetController(Controller[Name]):
             self._sizes.note(key, 0)
             return
         owner = entry.obj()
+        if mirrors.is_child(owner):
+            return
         selector = self._selectors.of(entry)
         pods = await self._claim(key, entry, owner, selector)
         self._sizes.note(key, len(pods))

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from vapi.clock import parse_rfc3339, rfc3339
-from vapi.control.controller import Context, Controller, Sources, names, own_name
+from vapi.control.controller import MANY, Context, Controller, Sources, names, own_name
 from vapi.control.events import NORMAL, WARNING
 from vapi.control.informer import Name
 from vapi.control.scheduler.scheduler import Scheduler
@@ -137,7 +137,7 @@ class SimulatedKubelet(Controller[Name]):
     """Starts, ends and takes away the pods that are bound to invented nodes."""
 
     name = "simulated-kubelet"
-    workers = 4
+    workers = MANY
 
     def __init__(self, context: Context, nodes: Sequence[str] = NODE_NAMES) -> None:
         super().__init__(context)

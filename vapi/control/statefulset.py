@@ -15,7 +15,7 @@ from vapi.control import kinds
 from vapi.control import statefulset_plan as planning
 from vapi.control import statefulset_pods as members
 from vapi.control.claiming import Claims, Kind
-from vapi.control.controller import Context, Controller, Sources, all_at_once, names, own_name
+from vapi.control.controller import MANY, Context, Controller, Sources, all_at_once, names, own_name
 from vapi.control.events import NORMAL, WARNING
 from vapi.control.history import HASH_LABEL, REVISION_HASH_LABEL, Histories, template_of
 from vapi.control.informer import Name, sliced
@@ -29,7 +29,7 @@ class StatefulSetController(Controller[Name]):
     """Keys are (namespace, name)."""
 
     name = "statefulset-controller"
-    workers = 5
+    workers = MANY
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
