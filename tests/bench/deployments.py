@@ -207,24 +207,13 @@ async def _run(one: Target, cores: Cores, count: int) -> tuple[float, float]:
 
 
 async def _watch(one: Target, available: set[str], count: int, watching: asyncio.Event, done: asyncio.Event) -> None:
-    endpoint = one.endpoint
-    reader, writer = await asyncio.open_connection(
-        endpoint.host, endpoint.port, ssl=load.context(endpoint), limit=1 << 24
-    )
-    writer.write(load.request(endpoint, "GET", f"{COLLECTION}?watch=true&timeoutSeconds=3600"))
-    head = await reader.readuntil(b"\r\n\r\n")
-    if not head.startswith(b"HTTP/1.1 200"):
-        raise RuntimeError(head.decode())
-    watching.set()
-    rest = b""
-    while size := int(await reader.readuntil(b"\r\n"), 16):
-        *lines, rest = (rest + (await reader.readexactly(size + 2))[:-2]).split(b"\n")
-        for line in lines:
-            if f'"availableReplicas":{REPLICAS}'.encode() in line:
-                available.add(json.loads(line)["object"]["metadata"]["name"])
+    path = f"{COLLECTION}?watch=true&timeoutSeconds=3600"
+    async for event in load.watch_events(one.endpoint, path, watching.set):
+        deployment = event["object"]
+        if deployment.get("status", {}).get("availableReplicas") == REPLICAS:
+            available.add(deployment["metadata"]["name"])
         if len(available) == count:
             done.set()
-    raise RuntimeError("the watch of deployments ended")
 
 
 def main(*, quick: bool, ours_only: bool) -> dict[str, list[Figure]]:

@@ -24,7 +24,6 @@ from tests.bench.target import Endpoint, Target
 LEASES = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases"
 MERGE = "application/merge-patch+json"
 RENEW_S = 10.0
-CLIENTS = 8
 EVENTS = (
     ("Pulled", 'Container image "registry.k8s.io/pause:3.10" already present on machine'),
     ("Created", "Container created"),
@@ -81,30 +80,24 @@ class _Kubelets:
         self._tls = load.context(endpoint)
         self._requests: asyncio.Queue[bytes] = asyncio.Queue()
         self._started: set[str] = set()
+        self._watching = False
 
     async def run(self) -> None:
         async with asyncio.TaskGroup() as group:
-            for _ in range(CLIENTS):
+            for _ in self._nodes:
                 group.create_task(self._send())
             group.create_task(self._renew())
             group.create_task(self._watch())
 
     async def _watch(self) -> None:
         path = "/api/v1/pods?watch=true&timeoutSeconds=3600&fieldSelector=spec.nodeName!%3D"
-        reader, writer = await asyncio.open_connection(
-            self._endpoint.host, self._endpoint.port, ssl=self._tls, limit=1 << 24
-        )
-        writer.write(load.request(self._endpoint, "GET", path))
-        head = await reader.readuntil(b"\r\n\r\n")
-        if not head.startswith(b"HTTP/1.1 200"):
-            raise RuntimeError(head.decode())
-        self._pipe.send("watching")
-        rest = b""
-        while size := int(await reader.readuntil(b"\r\n"), 16):
-            *lines, rest = (rest + (await reader.readexactly(size + 2))[:-2]).split(b"\n")
-            for line in lines:
-                self._see(json.loads(line))
-        raise RuntimeError("the watch of pods ended")
+        async for event in load.watch_events(self._endpoint, path, self._connected):
+            self._see(event)
+
+    def _connected(self) -> None:
+        if not self._watching:
+            self._watching = True
+            self._pipe.send("watching")
 
     def _see(self, event: dict[str, Any]) -> None:
         pod = event["object"]

@@ -7,11 +7,13 @@ status and length alone. *Measured*: 40 µs of its own CPU a request with TLS (t
 from __future__ import annotations
 
 import asyncio
+import json
 import multiprocessing
 import os
 import ssl
+import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -200,6 +202,30 @@ def run(
         latencies,
         next((r.first_error for r in results if r.first_error), ""),
     )
+
+
+async def watch_events(endpoint: Endpoint, path: str, connected: Callable[[], None]) -> AsyncIterator[dict[str, Any]]:
+    """Decoded events of the watch `path` (with its query), for ever: one that lags is ended, and goes on from there."""
+    tls = context(endpoint)
+    revision = ""
+    while True:
+        reader, writer = await asyncio.open_connection(endpoint.host, endpoint.port, ssl=tls, limit=1 << 24)
+        writer.write(request(endpoint, "GET", f"{path}&resourceVersion={revision}" if revision else path))
+        head = await reader.readuntil(b"\r\n\r\n")
+        if not head.startswith(b"HTTP/1.1 200"):
+            raise RuntimeError(head.decode())
+        connected()
+        rest = b""
+        while size := int(await reader.readuntil(b"\r\n"), 16):
+            *lines, rest = (rest + (await reader.readexactly(size + 2))[:-2]).split(b"\n")
+            for line in lines:
+                event = json.loads(line)
+                if event["type"] == "ERROR":
+                    raise RuntimeError(line.decode())
+                revision = event["object"]["metadata"]["resourceVersion"]
+                yield event
+        writer.close()
+        print(f"{path} was ended, going on from {revision}", file=sys.stderr)
 
 
 # --- watch fan-out --------------------------------------------------------------------------------------
