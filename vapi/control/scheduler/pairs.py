@@ -130,11 +130,16 @@ class Pairs:
     ) -> None:
         self._demand = demand
         self._spread: list[dict[str, int]] = [{} for _ in demand.spread]
+        self._least: list[int] | None = None
+        """By hard constraint, the count of the emptiest domain; None: to be counted anew."""
         self._soft: list[dict[str, int]] = [{} for _ in demand.soft_spread]
         self._near: defaultdict[Domain, int] = defaultdict(int)
+        self._near_somewhere = 0
         self._apart: defaultdict[Domain, int] = defaultdict(int)
         self._unwelcome: defaultdict[Domain, int] = defaultdict(int)
+        self._unwelcome_keys: set[str] = set()
         self._liked: defaultdict[Domain, int] = defaultdict(int)
+        self._liked_keys: set[str] = set()
         own = namespace_labels(demand.namespace) if demand.near else {}
         self._likes_itself = all(term.matches(demand.namespace, demand.labels, own) for term in demand.near)
         self.nothing = demand.alone
@@ -151,6 +156,7 @@ class Pairs:
 
     def _add(self, node: NodeInfo, share: Share, sign: int) -> None:
         demand, labels = self._demand, node.labels
+        self._least = None
         for constraints, counts, totals in (
             (demand.spread, share.spread, self._spread),
             (demand.soft_spread, share.soft, self._soft),
@@ -163,13 +169,16 @@ class Pairs:
             for term in demand.near:
                 if term.topology_key in labels:
                     self._near[term.topology_key, labels[term.topology_key]] += sign * share.near
+                    self._near_somewhere += sign * share.near
         for term, count in zip(demand.apart, share.apart, strict=True):
             if count and term.topology_key in labels:
                 self._apart[term.topology_key, labels[term.topology_key]] += sign * count
         for domain in share.unwelcome:
             self._unwelcome[domain] += sign
+            self._unwelcome_keys.add(domain[0])
         for domain, weight in share.liked:
             self._liked[domain] += sign * weight
+            self._liked_keys.add(domain[0])
 
     # --- answers --------------------------------------------------------------------------------------
 
@@ -178,11 +187,17 @@ class Pairs:
 
     def _spread_refusal(self, node: NodeInfo) -> Refusal | None:
         """A domain may be ahead of the emptiest by `max_skew`; that is 0 while there are too few domains."""
-        for constraint, total in zip(self._demand.spread, self._spread, strict=True):
+        if not self._demand.spread:
+            return None
+        if self._least is None:
+            self._least = [
+                min(total.values()) if len(total) >= constraint.min_domains else 0
+                for constraint, total in zip(self._demand.spread, self._spread, strict=True)
+            ]
+        for constraint, total, least in zip(self._demand.spread, self._spread, self._least, strict=True):
             value = node.labels.get(constraint.topology_key)
             if value is None:
                 return NO_LABEL
-            least = min(total.values()) if len(total) >= constraint.min_domains else 0
             if total.get(value, 0) + constraint.itself - least > constraint.max_skew:
                 return SKEWED
         return None
@@ -195,10 +210,9 @@ class Pairs:
             key = term.topology_key
             if key in labels and self._apart.get((key, labels[key]), 0) > 0:
                 return NOT_APART
-        if self._unwelcome and any(
-            count > 0 and labels.get(key) == value for (key, value), count in self._unwelcome.items()
-        ):
-            return NOT_WELCOME
+        for key in self._unwelcome_keys:
+            if key in labels and self._unwelcome.get((key, labels[key]), 0) > 0:
+                return NOT_WELCOME
         return None
 
     def _is_near(self, node: NodeInfo) -> bool:
@@ -208,12 +222,12 @@ class Pairs:
             return False
         if all(self._near.get((key, str(value)), 0) > 0 for key, value in domains):
             return True
-        return self._likes_itself and not any(count > 0 for count in self._near.values())
+        return self._likes_itself and self._near_somewhere <= 0
 
     def liking(self, node: NodeInfo) -> int:
         """The weights of all preferences about neighbours, its own and theirs."""
         labels = node.labels
-        return sum(weight for (key, value), weight in self._liked.items() if labels.get(key) == value)
+        return sum(self._liked.get((key, labels[key]), 0) for key in self._liked_keys if key in labels)
 
     @property
     def opinions(self) -> bool:

@@ -44,8 +44,9 @@ FIELD_MANAGER = "kube-scheduler"
 CHANGES: Name = ("", "")
 """The key of what the watch told since the last look; it goes before every pod."""
 
-ASSESSMENTS = 128
-"""Demands whose standings are kept: a guess at the controllers that make pods at one time."""
+STANDINGS = 50_000
+"""Nodes × demands whose standings are kept: about 20 MB. A guess at the controllers that make pods at one time."""
+FEWEST_ASSESSMENTS = 16
 BINDING = 1000
 """Pods being bound at a time; then the queue stands still. A guess: each is a task and a decoded pod."""
 AVOID_S = 60.0
@@ -258,7 +259,7 @@ class Scheduler(Controller[Name]):
             self._assessments.move_to_end(demand.key)
             return known
         made = self._assessments[demand.key] = Assessment(demand, self._namespace_labels)
-        if len(self._assessments) > ASSESSMENTS:
+        if len(self._assessments) > max(FEWEST_ASSESSMENTS, STANDINGS // (len(self._state.nodes) + 1)):
             forgotten, _ = self._assessments.popitem(last=False)
             self._failed.pop(forgotten, None)
         return made
