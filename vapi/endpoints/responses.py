@@ -78,9 +78,10 @@ def _gzip(body: bytes) -> bytes:
 
 async def list_response(listing: Listing, form: Form, request: ApiRequest, query: Query, answer: Answer) -> ApiResponse:
     """The first piece decides: a list that fits in it is answered whole, others are streamed."""
-    pieces = _pieces(listing, form)
+    pretty = wants_pretty(query.first.get("pretty"), request.headers.get("User-Agent") or "", answer)
+    pieces = _pretty_pieces(listing, form) if pretty and answer.media != YAML else _pieces(listing, form)
     first = await anext(pieces)
-    if answer.media == YAML or _is_read(request, query) or answer.pretty:
+    if answer.media == YAML:
         whole = [first]
         async for piece in pieces:
             whole.append(piece)
@@ -116,6 +117,30 @@ async def _pieces(listing: Listing, form: Form) -> AsyncIterator[bytes]:
             until = time.perf_counter() + SLICE_S
     parts.append(LIST_TAIL)
     yield b"".join(parts)
+
+
+async def _pretty_pieces(listing: Listing, form: Form) -> AsyncIterator[bytes]:
+    """The same for people: each item is indented by itself, so that no step grows with the list."""
+    frame = encoding.dumps_pretty(encoding.loads(form.list_head(listing) + LIST_TAIL))
+    head, _, tail = frame.rpartition(b"[]")
+    parts: list[bytes] = [head + b"["]
+    size, until, separator = 0, time.perf_counter() + SLICE_S, _LINE
+    for index, item in enumerate(_items(listing.entries, form)):
+        text = separator + encoding.dumps_pretty(encoding.loads(item)).replace(b"\n", _LINE)
+        separator = b"," + _LINE
+        parts.append(text)
+        size += len(text)
+        if size >= PIECE_BYTES or (index % LOOK_EVERY == 0 and time.perf_counter() > until):
+            yield b"".join(parts)
+            parts, size = [], 0
+            await asyncio.sleep(0)
+            until = time.perf_counter() + SLICE_S
+    parts.append((b"\n  ]" if listing.entries else b"]") + tail + b"\n")
+    yield b"".join(parts)
+
+
+_LINE = b"\n    "
+"""JSON has no line breaks inside of strings."""
 
 
 def _items(entries: Any, form: Form) -> Iterator[bytes]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.vapi.endpoints.servers import CONFIGMAPS, PARTIAL, TABLE, api, configmap
+from vapi import encoding
 
 NOT_FOUND = {"message": "the server could not find the requested resource", "reason": "NotFound", "details": {}}
 
@@ -454,6 +455,18 @@ async def test_pretty_is_indented() -> None:
         assert b'\n  "kind": "ConfigMap"' in (await server.get(f"{CONFIGMAPS}/c1?pretty=true")).body
         assert b"\n  " in (await server.get(f"{CONFIGMAPS}/c1", headers={"User-Agent": "curl/8"})).body
         assert b"\n" not in (await server.get(f"{CONFIGMAPS}/c1?pretty=0", headers={"User-Agent": "curl/8"})).body
+
+
+@pytest.mark.parametrize("accept", ["application/json", f"{TABLE},application/json"], ids=["list", "table"])
+async def test_a_pretty_list_is_the_whole_list_indented(accept: str) -> None:
+    async with api() as server:
+        empty = await server.get(f"{CONFIGMAPS}?pretty=true&labelSelector=no", accept=accept)
+        assert empty.body == encoding.dumps_pretty(empty.json) + b"\n"
+        for number in range(40):
+            await server.create(CONFIGMAPS, configmap(f"c{number}", a="one\n  two" * number, b="[]"))
+        listed = await server.get(f"{CONFIGMAPS}?pretty=true", accept=accept)
+        assert len(listed.json.get("items") or listed.json["rows"]) == 40
+        assert listed.body == encoding.dumps_pretty(listed.json) + b"\n"
 
 
 async def test_a_version_of_the_future_is_504_with_retry_after() -> None:
