@@ -14,6 +14,7 @@ from typing import Any
 
 from vapi import encoding
 from vapi.gvk import GVK, Obj
+from vapi.resources.strategies import mirrors
 
 DOMAIN = "vapi.dev"
 
@@ -57,7 +58,7 @@ RENEW_AT = "vapi.dev/renew-at"
 NAME_GATE = "vapi.dev/name"
 """Scheduling gate of such pods until OBJECT_NAME tells their name in the tenant."""
 
-HOST_UID = "vapi.dev/host-uid"
+HOST_UID = mirrors.HOST_UID
 """The mark, on virtual objects: `<virtual uid>/<host uid>`."""
 
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
@@ -179,8 +180,7 @@ def marked_host_uid(virtual: Obj) -> str:
 
 def is_child(virtual: Obj) -> bool:
     """Whether the tenant's object is the mirror of what a controller of the host made: it has the host's uid."""
-    uid = virtual["metadata"].get("uid")
-    return bool(uid) and marked_host_uid(virtual) == uid
+    return mirrors.is_child(virtual)
 
 
 def downward_text(values: Mapping[str, str], quote: Callable[[str], str]) -> str:

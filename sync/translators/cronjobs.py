@@ -26,8 +26,10 @@ def to_spec(virtual: Obj, context: Context) -> Obj:
         job["ttlSecondsAfterFinished"] = given["spec"]["ttlSecondsAfterFinished"]  # the host made the Job, it may go
     metadata: dict[str, Any] = {
         "labels": md.tenant_labels(source, context.from_host) | context.own_labels(virtual["metadata"]["namespace"]),
-        "annotations": md.tenant_annotations(source, context.from_host),
     }
+    annotations = md.tenant_annotations(source, context.from_host)
+    if annotations:
+        metadata["annotations"] = annotations
     spec["jobTemplate"] = {"metadata": metadata, "spec": job}
     return spec
 

@@ -18,6 +18,7 @@ from vapi.control.informer import sliced
 from vapi.control.pods import FINISHED
 from vapi.errors import ApiError
 from vapi.gvk import Obj
+from vapi.resources.strategies import mirrors
 
 QUARANTINE_S = 40.0
 """A node that comes back by then keeps its pods. Source: quarantineTime."""
@@ -98,7 +99,15 @@ class PodGcController(Controller[Key]):
         surplus = len(ended) - MOST_ENDED
         if surplus <= 0:
             return
-        ages = {pod.key: str(pod.obj()["metadata"].get("creationTimestamp", "")) async for pod in sliced(ended)}
+        ages: dict[str, str] = {}
+        async for pod in sliced(list(ended)):
+            obj = pod.obj()
+            if mirrors.is_child(obj):
+                ended.remove(pod)
+            ages[pod.key] = str(obj["metadata"].get("creationTimestamp", ""))
+        surplus = len(ended) - MOST_ENDED
+        if surplus <= 0:
+            return
         ended.sort(key=lambda pod: (ages[pod.key], pod.name))
         await self._end_all(ended[: min(surplus, PIECE)], None)
         if surplus > PIECE:
@@ -110,7 +119,9 @@ class PodGcController(Controller[Key]):
             raise refused[0]
 
     async def _end(self, entry: Entry, condition: Obj | None) -> None:
-        """Failed, unless it has ended; then gone, as far as its finalizers let it."""
+        """Failed, unless it has ended; then gone, as far as its finalizers let it. Mirrors follow the host's."""
+        if mirrors.is_child(entry.obj()):
+            return
         if entry.fields.get("status.phase") not in FINISHED:
             pod = entry.obj()
             status = pod.setdefault("status", {})

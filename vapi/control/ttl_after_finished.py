@@ -15,6 +15,7 @@ from vapi.control.informer import Name
 from vapi.control.job_plan import condition, finished
 from vapi.gvk import Obj
 from vapi.resources.resource import Propagation
+from vapi.resources.strategies import mirrors
 
 
 def due(job: Obj) -> dt.datetime | None:
@@ -50,6 +51,8 @@ class TtlAfterFinishedController(Controller[Name]):
         if left_s > 0:
             self.queue.add_after(key, left_s)
             return
+        if mirrors.is_child(entry.obj()):
+            return  # the host's own does it
         await self.client.delete(
             kinds.JOBS,
             entry.namespace,

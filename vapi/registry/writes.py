@@ -11,7 +11,7 @@ from __future__ import annotations
 import copy
 import random
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from storage import errors as storage
@@ -31,6 +31,7 @@ from vapi.registry.notices import Notices, nothing
 from vapi.registry.ownership import NAMESPACE_DIFFERS, FieldOwnership, nameless
 from vapi.registry.reads import Reads, stored_kind
 from vapi.resources.resource import Resource
+from vapi.resources.strategies import mirrors
 from vapi.resources.strategy import WriteContext
 
 ATTEMPTS = 5  # upstream retries a patch 5 times, and GuaranteedUpdate until it succeeds
@@ -125,6 +126,7 @@ class Writes:
         self._validate_new(caller, row, obj)
         if not caller.copies:
             await self.admission.validate(request)
+        self._notice(caller, row, obj, None)
         release = await self._allocate(caller, row, obj, None)
         try:
             written = await self._commit_create(caller, row, namespace, obj)
@@ -145,15 +147,12 @@ class Writes:
             *row.strategy.validate(obj),
         ]
         _refuse(row, metadata.get("name", ""), causes)
-        self._warn(caller, row, obj, None)
+        _warn(caller, row.strategy.warnings(obj, None))
 
-    def _warn(self, caller: Caller, row: Resource, obj: Obj, old: Obj | None) -> None:
-        """What is only stored, who stores nothing, or is one of us, is not told."""
-        for text in row.strategy.warnings(obj, old):
-            caller.warn(text)
+    def _notice(self, caller: Caller, row: Resource, obj: Obj, old: Obj | None) -> None:
+        """What is only stored; who stores nothing, or is one of us, is not told."""
         if not caller.in_process and not caller.dry_run:
-            for text in self.notices(row, obj, old):
-                caller.warn(text)
+            _warn(caller, self.notices(row, obj, old))
 
     async def _commit_create(self, caller: Caller, row: Resource, namespace: str, obj: Obj) -> Written:
         kind = stored_kind(row)
@@ -381,6 +380,8 @@ class Writes:
         await self.admission.mutate(request)
         new = graft.graft(row, request.obj or new, old, subresource)
         row.strategy.prepare_update(new, old, WriteContext(subresource, now, caller.user, caller.dry_run))
+        if not caller.in_process:
+            mirrors.keep_mark(new, old)
         kind = stored_kind(row)
         if shared and encoding.encode_stored(old, kind.value_prefix) != entry.value:
             raise _SharedPartEdited
@@ -390,6 +391,8 @@ class Writes:
         self._validate_changed(caller, row, new, old, subresource)
         request.obj = new
         await self.admission.validate(request)
+        if not subresource:
+            self._notice(caller, row, new, old)
         new = managed_fields.keep_times(old, new)
         stored = row.to_stored(new) if row.to_stored else new
         value = encoding.encode_stored(stored, kind.value_prefix)
@@ -424,7 +427,7 @@ class Writes:
         ]
         _refuse(row, metadata["name"], causes)
         if not subresource:
-            self._warn(caller, row, new, old)
+            _warn(caller, row.strategy.warnings(new, old))
 
     async def _commit_update(
         self,
@@ -513,6 +516,11 @@ class Writes:
         allocator = self.allocators.get((row.gvr.group, row.gvr.resource))
         if allocator is not None:
             await allocator.released(entry.obj())
+
+
+def _warn(caller: Caller, texts: Iterable[str]) -> None:
+    for text in texts:
+        caller.warn(text)
 
 
 class _SharedPartEdited(Exception):
