@@ -55,7 +55,8 @@ class Kind:
     before: tuple[tuple[str, str, Obj], ...] = field(default=())  # (prefix, plural, object) that has to be there first
 
 
-_SELECTED = {"podSelector": {"matchLabels": {"app": "web"}}, "policyTypes": ["Ingress"]}
+_APP = {"matchLabels": {"app": "web"}}
+_SELECTED = {"podSelector": _APP, "policyTypes": ["Ingress"]}
 _RULE = {"host": "a.example", "http": {"paths": [{"path": "/", "pathType": "Prefix", "backend": {
     "service": {"name": "kept", "port": {"number": 80}}}}]}}  # fmt: skip
 _SERVICE = _with("kept", spec={"ports": _PORTS})
@@ -115,7 +116,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
         ),
         "PodDisruptionBudget": Kind(
             "poddisruptionbudgets",
-            _with("kept", spec={"minAvailable": 1, "selector": {"matchLabels": {"app": "web"}}}),
+            _with("kept", spec={"minAvailable": 1, "selector": _APP}),
             {"spec": {"minAvailable": 7}},
             prefix="/apis/policy/v1",
         ),
@@ -126,7 +127,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
         ),
         "DaemonSet": Kind(
             "daemonsets",
-            _with("kept", spec={"selector": {"matchLabels": {"app": "web"}}, "template": _template()}),
+            _with("kept", spec={"minReadySeconds": 1, "selector": _APP, "template": _template()}),
             {"spec": {"minReadySeconds": 7}},
             prefix=APPS,
         ),
