@@ -12,6 +12,7 @@ from vapi import errors
 from vapi.cacher.entry import Change, Entry
 from vapi.gvk import GVR, Obj
 from vapi.registry.caller import Caller, DeleteOptions, PatchRequest, Preconditions, system_caller
+from vapi.registry.plugins.topology import topology_labels
 from vapi.registry.pod_calls import PODS, bound
 from vapi.registry.registry import Registry
 from vapi.resources.resource import Catalog, Propagation, Resource
@@ -105,13 +106,14 @@ class Client:
         return written.entry.obj()
 
     async def bind(self, namespace: str, name: str, node: str, *, uid: str) -> Obj:
-        """Put a Pod on a node, once. Raises ApiError 404, 409."""
+        """Put a Pod on a node, once, with the labels that a Binding brings. Raises ApiError 404, 409."""
+        binding = {"uid": uid, "labels": topology_labels(self.cached, node)}
         written = await self._registry.change(
             self.caller(),
             self.row(PODS),
             namespace,
             name,
-            lambda pod: bound(pod, name, node, {"uid": uid}, self._registry.clock.now()),
+            lambda pod: bound(pod, name, node, binding, self._registry.clock.now()),
             subresource="binding",
             tracked=True,
         )

@@ -148,7 +148,10 @@ def set_condition(pod: Obj, condition: Obj, now: dt.datetime) -> None:
 
 
 def bound(pod: Obj, name: str, node: str, binding: Obj, now: dt.datetime) -> Obj:
-    """`pod`, edited, on `node`. `binding` is the Binding's metadata: uid is a precondition. Raises ApiError 409."""
+    """`pod`, edited, on `node`. `binding` is the Binding's metadata: uid is a precondition. Raises ApiError 409.
+
+    Labels and annotations of the Binding go over to the pod. Source: BindingREST.setPodNodeAndMetadata.
+    """
     uid = (binding or {}).get("uid")
     metadata, spec = pod["metadata"], pod["spec"]
     gvr = GVR("", "v1", "pods/binding")
@@ -162,8 +165,10 @@ def bound(pod: Obj, name: str, node: str, binding: Obj, now: dt.datetime) -> Obj
     if spec.get("schedulingGates"):
         raise errors.conflict(gvr, name, f"pod {name} has non-empty .spec.schedulingGates")
     spec["nodeName"] = node
-    if annotations := binding.get("annotations"):
-        metadata.setdefault("annotations", {}).update(annotations)
+    pod.get("status", {}).pop("nominatedNodeName", None)
+    for part in ("annotations", "labels"):
+        if more := (binding or {}).get(part):
+            metadata[part] = {**(metadata.get(part) or {}), **more}
     set_condition(pod, {"type": "PodScheduled", "status": "True", "lastProbeTime": None}, now)
     return pod
 

@@ -86,6 +86,16 @@ def binding(node: str = "n1", kind: str = "Node", **metadata: Any) -> Obj:
 # --- binding ------------------------------------------------------------------------------------------
 
 
+async def test_a_binding_brings_labels_and_ends_a_nomination(world: World) -> None:
+    made = await world.plane.client("test").create(PODS, {**planes.pod("p")})
+    made["status"] = {**made["status"], "nominatedNodeName": "n2"}
+    await world.plane.client("test").update(PODS, made, subresource="status")
+    await world.call("binding", binding(labels={"topology.kubernetes.io/zone": "a"}))
+    pod = await world.stored()
+    assert pod["metadata"]["labels"]["topology.kubernetes.io/zone"] == "a"
+    assert "nominatedNodeName" not in pod["status"]
+
+
 async def test_a_binding_places_the_pod_and_counts_for_nothing_else(world: World) -> None:
     before = await world.plane.client("test").create(PODS, planes.pod("p"))
     await world.call("binding", binding(annotations={"a": "1"}))

@@ -347,10 +347,10 @@ class Scheduler(Controller[Name]):
 
     async def _bind(self, key: Name, pod: PodInfo, node: str) -> None:
         """Afterwards the watch has confirmed the assumption, or it is taken back."""
+        entry = self.client.cached(kinds.PODS, *key)
+        obj = entry.obj() if entry is not None and entry.uid == pod.uid else None
         try:
-            entry = self.client.cached(kinds.PODS, *key)
-            if entry is not None and entry.uid == pod.uid:
-                obj = entry.obj()
+            if obj is not None:
                 await self._binder.bind(obj, node)
                 self._writer.scheduled(obj, node)
                 self._unbound.pop(pod.uid, None)
@@ -365,10 +365,17 @@ class Scheduler(Controller[Name]):
             self._slots.release()
         self._released.append((key, pod.uid))
         self.queue.add(CHANGES)
-        failures = self._unbound[pod.uid] = self._unbound.get(pod.uid, 0) + 1
-        self.queue.add_after(key, _backoff_s(failures - 1))
+        if self._is_there(key, pod):
+            failures = self._unbound[pod.uid] = self._unbound.get(pod.uid, 0) + 1
+            self.queue.add_after(key, _backoff_s(failures - 1))
+
+    def _is_there(self, key: Name, pod: PodInfo) -> bool:
+        entry = self.client.cached(kinds.PODS, *key)
+        return entry is not None and entry.uid == pod.uid
 
     def _avoid(self, key: Name, pod: PodInfo, node: str, reason: str) -> None:
+        if not self._is_there(key, pod):
+            return
         until = self.clock.monotonic() + AVOID_S
         self._avoided.setdefault(pod.uid, {})[node] = _Avoided(until, declined(reason))
         self.queue.add_after(key, AVOID_S)

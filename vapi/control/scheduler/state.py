@@ -75,6 +75,16 @@ def _claims(name: str, spec: Obj) -> list[str]:
     return found
 
 
+def _only_more_labels(old: Demand, new: Demand) -> bool:
+    """As after each binding to a node with a zone, whose label the pod gets. It makes room for nobody."""
+    return (
+        old.requests == new.requests
+        and old.ports == new.ports
+        and old.labels.items() <= new.labels.items()
+        and not new.opinions
+    )
+
+
 class ClusterState:
     def __init__(self) -> None:
         self.nodes: dict[str, NodeInfo] = {}
@@ -134,9 +144,11 @@ class ClusterState:
             self._exchange(old, pod)
             return News.NONE
         news = self._unsettle(old) | self._settle(pod)
-        if old.demand is pod.demand and old.node == pod.node:
+        if old.node != pod.node or not old.node:
+            return news
+        if old.demand is pod.demand:
             return News.POD_GONE  # deleting: spread does not count it any more
-        return news
+        return News.POD_CAME if _only_more_labels(old.demand, pod.demand) else news
 
     def drop_pod(self, key: Name) -> News:
         """It is gone or finished."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+from vapi.cacher.entry import Entry
 from vapi.gvk import GVR, Obj
 from vapi.registry.admission import AdmissionPlugin, AdmissionRequest, Lookup, Operation
 
@@ -15,11 +18,7 @@ def pod_topology_labels(lookup: Lookup) -> AdmissionPlugin:
     def mutate(request: AdmissionRequest) -> None:
         if request.obj is None:
             return
-        name = _node_of(request.obj)
-        entry = lookup.cached(NODES, "", name) if name else None
-        if entry is None:
-            return
-        found = {label: entry.labels[label] for label in LABELS if label in entry.labels}
+        found = topology_labels(lookup.cached, _node_of(request.obj))
         if found:
             metadata = request.obj["metadata"]
             metadata["labels"] = {**(metadata.get("labels") or {}), **found}
@@ -30,6 +29,12 @@ def pod_topology_labels(lookup: Lookup) -> AdmissionPlugin:
         frozenset({("", "pods"), ("", "pods/binding")}),
         mutate=mutate,
     )
+
+
+def topology_labels(cached: Callable[[GVR, str, str], Entry | None], node: str) -> dict[str, str]:
+    """What a pod gets from that node; "" or a node that is not there: nothing."""
+    entry = cached(NODES, "", node) if node else None
+    return {label: entry.labels[label] for label in LABELS if label in entry.labels} if entry is not None else {}
 
 
 def _node_of(obj: Obj) -> str:

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from tests.vapi.control.cluster import Cluster, cluster, namespace
-from tests.vapi.control.scheduler.makers import HOSTNAME, near, node, on_nodes
+from tests.vapi.control.scheduler.makers import HOSTNAME, ZONE, near, node, on_nodes
 from tests.vapi.control.test_simulated_host import pod as simple_pod
 from vapi.control import kinds
 from vapi.control.controller import Context
@@ -76,6 +76,12 @@ async def test_a_pod_is_bound_and_it_is_told() -> None:
         assert await where(it, "p") == "a"
         assert (await condition(it, "p"))["status"] == "True"
         assert it.messages("Scheduled") == ["Successfully assigned default/p to a"]
+
+
+async def test_a_pod_gets_the_zone_of_its_node_as_a_label() -> None:
+    async with world(node("a", zone="z")) as it:
+        await created(it, pod("p"))
+        assert (await it.get(kinds.PODS, "p"))["metadata"]["labels"] == {ZONE: "z"}
 
 
 async def test_a_pod_that_fits_nowhere_is_told_why_and_placed_when_there_is_a_node() -> None:
