@@ -30,7 +30,7 @@ from sync.syncer import Syncer
 from sync.tokens import Issue, PodTokens
 from sync.translator import CLAIMS, PODS, SERVICES, Context, Ref
 from sync.translators.services import OWN as OWN_SERVICE
-from sync.translators.table import TRANSLATORS
+from sync.translators.table import sent_rows
 from sync.tunnels import Tunnels
 from sync.virtual import VirtualCluster
 from sync.workloads.mirrors import ChildMirrors
@@ -110,6 +110,8 @@ class Settings:
     cluster_domain: str = "cluster.local"
     not_sent: frozenset[str] = frozenset()
     """Resources (plurals) of translators.table that stay in the tenant."""
+    naming: Mapping[str, GVR] = dataclasses.field(default_factory=dict)
+    """Annotations of Ingresses that hold a name, besides those of translators.ingresses."""
     workloads: tuple[str, ...] = ()
     """Resources (plurals) of the workloads that the host's own controllers run."""
     mapped_in: tuple[Mapped, ...] = ()
@@ -177,7 +179,7 @@ class Tenancy:
             clock=clock,
             gate=allocator.gate,
             rows=[
-                *(row for row in TRANSLATORS if row.resource.resource not in settings.not_sent),
+                *sent_rows(settings.not_sent, settings.naming),
                 *workload_rows(settings.workloads),
             ],
         )
@@ -193,6 +195,7 @@ class Tenancy:
             issue=issue,
             events=events,
             clock=clock,
+            in_use=self._children.names,
         )
         self._tokens = hooks.tokens = PodTokens(
             virtual=virtual,

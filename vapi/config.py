@@ -159,6 +159,9 @@ class Config:
     sync_from_host_priority_classes_selector: Mapping[str, str]
     sync_to_host_priority_classes_enabled: bool
     sync_to_host_ingresses_enabled: bool
+    sync_to_host_ingresses_secret_annotations: tuple[str, ...]
+    sync_to_host_ingresses_service_annotations: tuple[str, ...]
+    """Keys whose value is `name` or `namespace/name`, besides those that we know."""
     sync_to_host_network_policies_enabled: bool
     sync_to_host_pod_disruption_budgets_enabled: bool
     sync_to_host_persistent_volume_claims_enabled: bool
@@ -389,6 +392,16 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("service_mapping.to_host", "", services_out, "Tenant's Services by a name on the host.", "NS/NAME=NAME,…"),
     *(setting for kind, default in FROM_HOST.items() for setting in _classes(kind, default)),
     *(_to_host(kind, default) for kind, default in TO_HOST.items()),
+    *(
+        Setting(
+            f"sync.to_host.ingresses.{kind}_annotations",
+            "",
+            patterns,
+            f"Annotations of Ingresses that hold the name of a {word}.",
+            "KEY,…",
+        )
+        for kind, word in (("secret", "Secret"), ("service", "Service"))
+    ),
 )
 _IN_GROUPS = MappingProxyType({"dnsImage": "dns.image", "dnsListen": "dns.listen", "dnsForward": "dns.forward"})
 """Key in the file → how it may be written there, too."""

@@ -40,6 +40,7 @@ from sync.services import HostAllocator
 from sync.tenancy import Settings as TenancySettings
 from sync.tenancy import Tenancy
 from sync.tokens import IssuedToken
+from sync.translator import SECRETS, SERVICES
 from sync.virtual import VirtualCluster
 from sync.workloads.rows import idle_controllers
 from vapi import apiserver, hosts, logs
@@ -328,6 +329,10 @@ def _tenancy(
             dns=dns.mode is not DnsMode.NONE,
             cluster_domain=dns.domain,
             not_sent=config.not_sent,
+            naming={
+                **dict.fromkeys(config.sync_to_host_ingresses_secret_annotations, SECRETS),
+                **dict.fromkeys(config.sync_to_host_ingresses_service_annotations, SERVICES),
+            },
             workloads=config.host_workloads,
             mapped_in=service_mapping.from_host(config.service_mapping_from_host),
             mapped_out=service_mapping.to_host(config.service_mapping_to_host),
