@@ -48,8 +48,8 @@ class Storage:
     async def start(self) -> None:
         rig = self.rig
         made = self._mirrors = Mirrors(
-            virtual=VirtualCluster(rig.tenant.client("vapi-syncer")),
-            host=self.host or InProcessCluster(rig.host.client("vapi")),
+            virtual=rig.virtual_cluster or VirtualCluster(rig.tenant.client("vapi-syncer")),
+            host=self.host or rig.host_cluster or InProcessCluster(rig.host.client("vapi")),
             host_namespace=rig.host_namespace,
             rules=self.rules,
             patterns=md.KeyPatterns(),

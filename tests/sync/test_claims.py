@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Coroutine
+from typing import Any
+
 import pytest
 
 from sync import metadata as md
@@ -10,13 +14,17 @@ from sync.mirror_rows import CLAIM_UID
 from sync.mirrors import ClassRule
 from sync.translator import CLAIMS, STORAGECLASSES, VOLUMES
 from tests.planes import CONFIGMAPS, PODS, pod
-from tests.sync.storage_rig import Storage, claim, storage, volume_for
+from tests.sync.fuse import Fuse, FusedCluster
+from tests.sync.rig import rig
+from tests.sync.storage_rig import ALL, Storage, claim, storage, volume_for
 from vapi.gvk import Obj
 
 ONE, TWO = {"value": "one"}, {"value": "two"}
 SELECTED = ClassRule(selector=ONE)
 OFF = ClassRule(enabled=False)
 TWIN = "data-x-default-x-vc"
+MAX_WRITES = 30
+"""Far more than the scenario needs; the test checks that it was enough."""
 
 
 async def made(it: Storage, obj: Obj) -> Obj:
@@ -334,6 +342,65 @@ async def test_data_of_a_virtual_cluster_before_are_never_touched() -> None:
         assert it.rig.the_twin(CLAIMS, "data")["metadata"]["uid"] == kept["metadata"]["uid"]
         assert phase(it) == "Pending"
         assert [reason for _, reason, _ in it.rig.events] == ["SyncWarning"]
+
+
+# --- restarts -----------------------------------------------------------------------------------------
+
+
+async def until_settled_or(it: Storage, fuse: Fuse, work: Coroutine[Any, Any, None]) -> None:
+    """`work` with all that follows from it, or as far as the fuse lets it come."""
+
+    async def all_of_it() -> None:
+        await work
+        await it.settle()
+
+    tasks = [asyncio.create_task(all_of_it()), asyncio.create_task(fuse.blown.wait())]
+    _, left = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in left:
+        task.cancel()
+    await asyncio.gather(*left, return_exceptions=True)
+
+
+async def provide(it: Storage) -> None:
+    """Class, claim and volume; what is there already stays."""
+    if it.rig.host.registry.cached(STORAGECLASSES, "", "standard") is None:
+        await it.host_storage_class("standard", default=True)
+    if it.rig.here(CLAIMS, "data") is None:
+        await made(it, claim("data"))
+    twin = it.rig.twin(CLAIMS, "data")
+    if twin is not None and not twin["spec"].get("volumeName"):
+        await it.bind("data")
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before the write", "after it"])
+async def test_killed_at_any_write_a_claim_is_bound_once_and_its_volume_shown(*, after: bool) -> None:
+    for at in range(MAX_WRITES):
+        async with rig(started=False) as r:
+            fuse = Fuse(at, after=after)
+            r.virtual_cluster = FusedCluster(r.tenant.client("vapi-syncer"), fuse)
+            r.host_cluster = FusedCluster(r.host.client("vapi"), fuse)
+            it = Storage(r, ALL)
+            await until_settled_or(it, fuse, begin(it))
+            await it.kill()
+            r.virtual_cluster = r.host_cluster = None
+            await it.start()
+            await provide(it)
+            await it.settle()
+            assert phase(it) == "Bound"
+            assert len(r.host_names(CLAIMS)) == 1
+            volume = r.the(CLAIMS, "data")["spec"]["volumeName"]
+            assert it.the_mirror(VOLUMES, volume)["status"]["phase"] == "Bound"
+            assert it.mirror(STORAGECLASSES, "standard") is not None
+            assert r.events == []
+            await it.kill()
+            if not fuse.blown.is_set():
+                return
+    raise AssertionError("more writes than expected")
+
+
+async def begin(it: Storage) -> None:
+    await it.start()
+    await provide(it)
 
 
 # --- deletion -----------------------------------------------------------------------------------------
