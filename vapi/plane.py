@@ -63,7 +63,7 @@ async def running_plane(
     catalog = builtin_catalog(schemas)
     feed = Feed(store, catalog.stored_kinds(), clock)
     await feed.start()
-    fields = FieldOwnership(schemas)
+    fields = FieldOwnership(schemas, catalog)
     registry = Registry(
         catalog=catalog,
         store=store,

@@ -14,7 +14,7 @@ from vapi.registry import go_order, gotext, managed_fields, patch, zero_objects
 from vapi.registry.caller import Caller, PatchRequest
 from vapi.registry.fieldpath import FieldSet
 from vapi.registry.patch import Patch, PatchType
-from vapi.resources.resource import Resource
+from vapi.resources.resource import Catalog, Resource
 from vapi.schema import jsontext, unstructured, yamltext
 from vapi.schema.decode import SCHEME, FieldValidation, strict_text
 from vapi.schema.schemas import Schemas
@@ -32,8 +32,10 @@ NAMESPACE_DIFFERS = "the namespace of the provided object does not match the nam
 class FieldOwnership:
     """Objects are in the row's version. Runs on the loop, never awaits."""
 
-    def __init__(self, schemas: Schemas) -> None:
+    def __init__(self, schemas: Schemas, catalog: Catalog | None = None) -> None:
+        """`catalog`: the built-in rows, for owners by another version of a kind; None: they keep what they have."""
         self._schemas = schemas
+        self._catalog = catalog
         self._zeros: dict[GVK, Obj] = {}
 
     def track(
@@ -51,6 +53,7 @@ class FieldOwnership:
             zero=self._zero(row),
             ignored=_ignored(row, subresource),
             known=partial(self._is_convertible, row),
+            convert=partial(self._in_version, row) if _converts(row, self._catalog) else None,
         )
         metadata = new["metadata"]
         if entries:
@@ -117,6 +120,7 @@ class FieldOwnership:
             zero=self._zero(row),
             ignored=_ignored(row, subresource),
             known=partial(self._is_convertible, row),
+            convert=partial(self._in_version, row) if _converts(row, self._catalog) else None,
         )
         if not row.custom:
             obj = self._converted(row, obj)
@@ -134,6 +138,17 @@ class FieldOwnership:
         found = GroupVersion.parse(api_version)
         registered = self._schemas.types.is_registered(GVK(found.group, found.version, row.kind))
         return found.group == row.gvk.group and registered
+
+    def _in_version(self, row: Resource, obj: Obj, api_version: str) -> tuple[Obj, SchemaType] | None:
+        """`obj`, of `row`'s version, in another one of its group."""
+        if api_version == row.gvk.api_version:
+            return obj, self._schema(row)
+        found = GroupVersion.parse(api_version)
+        other = self._catalog.find(found.group, found.version, row.gvr.resource) if self._catalog else None
+        if other is None or other.stored is not row.stored:
+            return None
+        stored = row.to_stored(obj) if row.to_stored else obj
+        return other.from_stored(stored) if other.from_stored else stored, self._schema(other)
 
     def _converted(self, row: Resource, obj: Obj) -> Obj:
         """What an apply made in the form of its Go type, so without nulls and the like. Raises ApiError 500."""
@@ -200,6 +215,11 @@ def _check_identity(row: Resource, obj: Obj, *, name: str, namespace: str, live:
 def nameless(name: str) -> str:
     """Source: apiserver handlers checkName."""
     return f"the name of the object ({name} based on URL) was undeterminable: name must be provided"
+
+
+def _converts(row: Resource, catalog: Catalog | None) -> bool:
+    """Whether its kind has a version that is not stored as it is: autoscaling's."""
+    return catalog is not None and row.gvr.group == "autoscaling" and row.stored is not None
 
 
 def _load_yaml(body: bytes) -> Any:
