@@ -118,6 +118,10 @@ class Children:
         yield from list(self._names)
         yield from list(self._mirrors)
 
+    def __contains__(self, key: Key) -> bool:
+        """Whether the host has told of such a child."""
+        return key in self._names
+
     def host_name(self, key: Key) -> str:
         """ "": the host has never told of it since we run."""
         return self._names.get(key, "")

@@ -26,7 +26,7 @@ from sync.state import Engine
 from sync.translator import NAMESPACES, PODS, Direction, Translator
 from sync.translators import podspec
 from sync.virtual import Record
-from sync.workloads import podmirror
+from sync.workloads import leftovers, podmirror
 from sync.workloads.children import Children, Key
 from sync.workloads.events import ChildEvents
 from sync.workloads.mirror import CHILD_KINDS, ChildKind, Owner, child_name, new_mirror, owners
@@ -88,7 +88,8 @@ class ChildMirrors:
         self._host = host
         self._clock: Clock = engine.clock
         made = {plural for kind in kinds for plural in MADE_BY[kind]}
-        self._kinds = {gvr: kind for gvr, kind in KINDS.items() if gvr.resource in made}
+        self._kinds = {gvr: kind for gvr, kind in KINDS.items() if gvr.resource in made or gvr == PODS}
+        self._ways = kinds
         self._own: list[HostInformer] = []
         informers = {gvr: self._informer(gvr, kind) for gvr, kind in self._kinds.items()}
         self._informers = informers
@@ -147,6 +148,7 @@ class ChildMirrors:
                     group.create_task(informer.run(), name=f"inform {informer.row.resource.resource}")
                 for informer in self._informers.values():
                     await informer.answered_once.wait()
+                await leftovers.remove(self._engine, self._ways, self._kinds)
                 self._begun = True
                 for gvr in self._kinds:
                     off.append(self._engine.virtual.on_change(gvr, self.children.virtual_changed(gvr)))
@@ -518,6 +520,17 @@ class ChildMirrors:
             if entry is not None and not entry.deleting and entry.controller != twin.object_uid:
                 return "Orphan"
         return "Background"
+
+    async def names(self, text: str) -> bool:
+        """Whether anything that the host's controllers made names `text`."""
+        wanted = text.encode()
+        for gvr, informer in self._informers.items():
+            for count, twin in enumerate(list(informer.twins())):
+                if (gvr, twin.uid) in self.children and twin.value is not None and wanted in twin.value:
+                    return True
+                if count % 64 == 63:
+                    await asyncio.sleep(0)
+        return False
 
     def pod_on_host(self, uid: str) -> str:
         """The host's name of a pod that its controllers made; "": it is none of these."""

@@ -1,7 +1,8 @@
 """TemplateTokens: one host Secret a workload with the tokens of all of its pods, renewed at 80 % of their life.
 
 A token of a pod of its own would differ from pod to pod, which a template cannot. These are the account's, bound to
-nothing, as short-lived as asked. The Secret is made before the workload's twin and deleted after it.
+nothing, as short-lived as asked. The Secret is made before the workload's twin and deleted once neither the tenant nor
+the host has it, and nothing on the host names it: pods that were left behind (--cascade=orphan) go on with it.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import base64
 import datetime as dt
 import heapq
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 
 from sync import metadata as md
@@ -24,6 +25,8 @@ from sync.translator import SECRETS, Context
 from sync.translators import template as templates
 from sync.translators.podtokens import TokenSource, token_sources
 from sync.virtual import VirtualCluster
+from sync.workloads.rows import ROWS
+from vapi import encoding
 from vapi.clock import Clock, parse_rfc3339, rfc3339
 from vapi.control.workqueue import Retry
 from vapi.gvk import GVR, Obj
@@ -32,6 +35,7 @@ log = logging.getLogger(__name__)
 
 PRIORITY = 0
 NO_ACCOUNT_AGAIN_S = 1.0
+IN_USE_AGAIN_S = 60.0
 _MARKER_KIND = "WorkloadToken"
 
 Key = tuple[GVR, str, str]
@@ -60,7 +64,10 @@ class TemplateTokens:
         issue: Issue,
         events: EventSink,
         clock: Clock,
+        in_use: Callable[[str], Awaitable[bool]],
     ) -> None:
+        """`in_use`: whether anything that the host's controllers made names a Secret (by the host's name)."""
+        self._in_use = in_use
         self._virtual = virtual
         self._host = host
         self._limiter = limiter
@@ -71,9 +78,10 @@ class TemplateTokens:
         self._kept: dict[Key, _Kept] = {}
         self._due: list[tuple[dt.datetime, str, Key]] = []
         self._wake = asyncio.Event()
-        self._gone: asyncio.Queue[tuple[str, str]] = asyncio.Queue()
-        """(host name, uid or "") of Secrets whose workloads have gone."""
+        self._gone: asyncio.Queue[tuple[str, str, Key]] = asyncio.Queue()
+        """(host name, uid, workload) of Secrets whose workloads have gone."""
         self._told: set[str] = set()
+        self._later: list[asyncio.TimerHandle] = []
 
     async def before_template(self, resource: GVR, virtual: Obj, template: Obj) -> None:
         """There is such an account, and the Secret has what the template asks for. Raises Retry, ClusterError."""
@@ -102,15 +110,15 @@ class TemplateTokens:
         self._events(COMPONENT, virtual, "Warning", "FailedCreate", f"Error creating: pods are forbidden: {message}")
 
     def gone(self, resource: GVR, namespace: str, name: str) -> None:
-        kept = self._kept.pop((resource, namespace, name), None)
+        kept = self._kept.get((resource, namespace, name))
         if kept is not None:
             secret = templates.token_secret_name(self._context().cluster, resource, namespace, name)
-            self._gone.put_nowait((secret, kept.secret_uid))
+            self._gone.put_nowait((secret, kept.secret_uid, (resource, namespace, name)))
 
     # --- the Secret -----------------------------------------------------------------------------------------
 
     async def _make(self, key: Key, uid: str, account: str, sources: tuple[TokenSource, ...]) -> None:
-        digest = md.desired_hash([account, [[s.key, s.audience, s.expiration_s, s.path] for s in sources]])
+        digest = _text(account, sources)
         secret, due = self._secret(key, uid, account, sources, digest)
         await self._limiter.take(PRIORITY)
         try:
@@ -193,10 +201,14 @@ class TemplateTokens:
 
     async def run(self) -> None:
         """Renew what is due and delete what is left over, until cancelled."""
-        await self._find_left_over()
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._renew_all())
-            group.create_task(self._delete_all())
+        try:
+            await self._find_left_over()
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._renew_all())
+                group.create_task(self._delete_all())
+        finally:
+            for timer in self._later:
+                timer.cancel()
 
     async def _find_left_over(self) -> None:
         context = self._context()
@@ -213,14 +225,17 @@ class TemplateTokens:
             if annotations.get(md.OBJECT_KIND) != _MARKER_KIND:
                 continue
             plural, _, name = annotations.get(md.OBJECT_NAME, "").partition("/")
-            if not self._exists(plural, annotations.get(md.OBJECT_NAMESPACE, ""), name):
-                self._gone.put_nowait((secret["metadata"]["name"], secret["metadata"]["uid"]))
-
-    def _exists(self, plural: str, namespace: str, name: str) -> bool:
-        from sync.workloads.rows import ROWS
-
-        row = ROWS.get(plural)
-        return row is not None and self._virtual.cached(row.resource, namespace, name) is not None
+            namespace, uid = annotations.get(md.OBJECT_NAMESPACE, ""), annotations.get(md.OBJECT_UID, "")
+            row = ROWS.get(plural)
+            if row is None or self._virtual.cached(row.resource, namespace, name) is not None:
+                continue
+            key = (row.resource, namespace, name)
+            found = _parsed(annotations.get(md.DESIRED, ""))
+            if found is not None:
+                now = self._clock.now()
+                self._kept[key] = _Kept(uid, *found, secret["metadata"]["uid"], now)
+                self._push(now, key, uid)
+            self._gone.put_nowait((secret["metadata"]["name"], secret["metadata"]["uid"], key))
 
     async def _renew_all(self) -> None:
         while True:
@@ -240,9 +255,9 @@ class TemplateTokens:
         kept = self._kept.get(key)
         if kept is None or kept.uid != uid or kept.due > self._clock.now():
             return
-        digest = md.desired_hash([kept.account, [[s.key, s.audience, s.expiration_s, s.path] for s in kept.sources]])
         try:
-            secret, due = self._secret(key, uid, kept.account, kept.sources, digest)
+            text = _text(kept.account, kept.sources)
+            secret, due = self._secret(key, uid, kept.account, kept.sources, text)
             await self._patch(secret)
         except ClusterError as error:
             if error.code == 404:
@@ -255,7 +270,13 @@ class TemplateTokens:
 
     async def _delete_all(self) -> None:
         while True:
-            name, uid = await self._gone.get()
+            name, uid, key = await self._gone.get()
+            if self._virtual.cached(*key) is not None:
+                continue  # a successor has it
+            if await self._in_use(name):
+                self._later.append(asyncio.get_running_loop().call_later(IN_USE_AGAIN_S, self._again, name, uid, key))
+                continue
+            self._kept.pop(key, None)
             await self._limiter.take(PRIORITY)
             try:
                 await self._host.delete(SECRETS, self._context().host_namespace, name, uid=uid)
@@ -263,9 +284,26 @@ class TemplateTokens:
                 if error.code in (404, 409):
                     continue
                 log.warning("token Secret not deleted, again soon", extra={"secret": name, "error": error.message})
-                self._gone.put_nowait((name, uid))
+                self._gone.put_nowait((name, uid, key))
                 await asyncio.sleep(RETRY_S)
+
+    def _again(self, name: str, uid: str, key: Key) -> None:
+        self._later = [timer for timer in self._later if timer.when() > asyncio.get_running_loop().time()]
+        self._gone.put_nowait((name, uid, key))
 
     def _push(self, due: dt.datetime, key: Key, uid: str) -> None:
         heapq.heappush(self._due, (due, uid, key))
         self._wake.set()
+
+
+def _text(account: str, sources: Iterable[TokenSource]) -> str:
+    """What is asked for, as an annotation: whoever finds the Secret after a restart can renew it."""
+    return encoding.dumps([account, [[s.key, s.audience, s.expiration_s, s.path] for s in sources]]).decode()
+
+
+def _parsed(text: str) -> tuple[str, tuple[TokenSource, ...]] | None:
+    try:
+        account, sources = encoding.loads(text)
+        return str(account), tuple(TokenSource(*each) for each in sources)
+    except (ValueError, TypeError):
+        return None
