@@ -82,6 +82,7 @@ def _stateful_set(s: Setting) -> None:
 
 def its_server_is_as_the_seeds_say(s: Setting) -> None:
     """Service kube-system/kube-dns on port 53, container port 1053, the pinned image, on the host like any pod."""
+    s.containers()
     service = get(s.api, f"{CORE}/namespaces/kube-system/services/kube-dns") or {}
     ports = sorted((p["port"], p["protocol"]) for p in service.get("spec", {}).get("ports", ()) if p["port"] == 53)
     expect(ports, [(53, "TCP"), (53, "UDP")], "ports of Service kube-dns")

@@ -178,7 +178,7 @@ def _parts(obj: Obj, row: Kind) -> Obj:
 
 CHECKS: Mapping[str, Callable[[Setting], None]] = MappingProxyType(
     {
-        f"[drift] a {kind} that is edited or deleted on the host is put back": functools.partial(put_back, kind)
+        f"[drift] {kind}: what is edited or deleted on the host is put back": functools.partial(put_back, kind)
         for kind in KINDS
     }
 )

@@ -18,6 +18,7 @@ from kubernetes.client.exceptions import ApiException
 from conformance.checks import table
 from conformance.checks.clusters import Clusters, make_namespace
 from conformance.checks.setting import CORE, Failed, Host, Setting, Unmet, connect, get, send
+from conformance.client import BadKubeconfig
 from conformance.result import Outcome, Result
 
 
@@ -37,10 +38,12 @@ def run(
     told: Callable[[Result], None],
     parallel: int = 1,
 ) -> list[Result]:
-    """A result for each of these names of `table.CHECKS`; `told` hears of each as it ends, in any order."""
+    """A result for each of these names of `table.CHECKS`; `told` hears of each as it ends, in any order.
+
+    Raises BadKubeconfig for a server that does not answer.
+    """
     api = connect(kubeconfig)
-    nodes = (get(api, f"{CORE}/nodes") or {}).get("items", [])
-    simulated = any(n["status"]["nodeInfo"]["containerRuntimeVersion"].startswith("simulated") for n in nodes)
+    simulated = _simulates(api)
     results: dict[str, Result] = {}
     with contextlib.ExitStack() as stack:
         starter = None
@@ -56,6 +59,14 @@ def run(
             results[one.name] = one
             told(one)
     return [results[name] for name in names]
+
+
+def _simulates(api: client.ApiClient) -> bool:
+    try:
+        nodes = (get(api, f"{CORE}/nodes") or {}).get("items", [])
+    except (ApiException, urllib3.exceptions.HTTPError) as error:
+        raise BadKubeconfig(f"no answer: {error}") from error
+    return any(n["status"]["nodeInfo"]["containerRuntimeVersion"].startswith("simulated") for n in nodes)
 
 
 def _fresh(base: Setting) -> Setting:

@@ -153,7 +153,7 @@ CHECKS: Mapping[str, Check] = MappingProxyType(
     | _in(
         "classes",
         {
-            f"{line} a {kind} is seen if it matches": functools.partial(classes.only_those_that_match_are_seen, kind)
+            f"{line} {kind}es are seen if they match": functools.partial(classes.only_those_that_match_are_seen, kind)
             for line, kind in _SEEN.items()
         },
     )
@@ -161,7 +161,7 @@ CHECKS: Mapping[str, Check] = MappingProxyType(
     | _in(
         "classes",
         {
-            f"what a tenant does to a {kind} of the host is undone": functools.partial(
+            f"what a tenant does to {kind}es of the host is undone": functools.partial(
                 classes.what_the_tenant_does_to_a_mirror_is_undone, kind
             )
             for kind in classes.KINDS
