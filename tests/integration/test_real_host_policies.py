@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import secrets
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -234,3 +235,39 @@ def test_what_is_switched_off_stays_in_the_tenant_and_is_told(node_host: HostClu
         ]
         until(lambda: b.twins("pods"))
         assert not b.twins("ingress") and not b.twins("networkpolicy") and not b.twins("pdb")
+
+
+def ingress_class(name: str, value: str) -> dict[str, Any]:
+    return {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "IngressClass",
+        "metadata": {"name": name, "labels": {"value": value}},
+        "spec": {"controller": "example.com/nobody"},
+    }
+
+
+def test_an_ingress_of_an_excluded_class_is_told_so_and_never_on_the_host(
+    node_host: HostCluster, tmp_path: Path
+) -> None:
+    """CLS-1 to CLS-3."""
+    one, two = (f"pol-{number}-{secrets.token_hex(3)}" for number in ("one", "two"))
+    node_host.kubectl("apply", "-f", "-", stdin=manifests((ingress_class(one, "one"), ingress_class(two, "two"))))
+    selector = ("--sync-from-host-ingress-classes-selector", "value=one")
+    try:
+        with tenant(node_host, tmp_path, name="pol-c", arguments=selector) as c:
+            until(lambda: c.find("ingressclass", one))
+            assert c.find("ingressclass", two) is None
+            c.vapi.apply(ingress("good", ingressClassName=one), ingress("bad", ingressClassName=two))
+            until(lambda: c.twin("ingress", "good"))
+            expected = (
+                f'SyncWarning: did not sync ingress "bad" to host because the ingress class "{two}" in the host '
+                "does not match the selector under 'sync.fromHost.ingressClasses.selector'."
+            )
+            until(lambda: expected.rstrip(".") in told(c, "bad"))
+            assert c.twin("ingress", "bad") is None
+            c.kubectl("patch", "ingress", "good", "-p", json.dumps({"spec": {"ingressClassName": two}}))
+            until(lambda: c.twin("ingress", "good") is None)
+            node_host.kubectl("label", "ingressclass", two, "value=one", "--overwrite")
+            until(lambda: c.twin("ingress", "good") and c.twin("ingress", "bad"))
+    finally:
+        node_host.kubectl("delete", "ingressclass", one, two)

@@ -7,11 +7,11 @@ from typing import Any
 from sync import metadata as md
 from sync import names
 from sync.state import SYNC_ERROR, SYNC_WARNING
-from sync.translator import PRIORITYCLASSES
+from sync.translator import ENDPOINTSLICES, PRIORITYCLASSES
 from sync.translators.ingresses import INGRESSES
 from sync.translators.networkpolicies import NETWORKPOLICIES
 from sync.translators.poddisruptionbudgets import BUDGETS
-from tests.planes import PODS, SECRETS, pod
+from tests.planes import NAMESPACES, PODS, SECRETS, SERVICES, pod
 from tests.sync.rig import HOST_NAMESPACE, Rig, rig
 from vapi.gvk import GVR, Obj
 
@@ -216,3 +216,34 @@ async def test_two_clusters_of_one_name_in_two_namespaces_do_not_mix() -> None:
         await r.admin.create(PRIORITYCLASSES, theirs)
         await r.settle()
         assert r.host.registry.cached(PRIORITYCLASSES, "", other) is not None
+
+
+async def test_a_policy_follows_the_address_of_dns_that_is_no_pod() -> None:
+    async with rig() as r:
+        spaces = {"metadata": {"name": "kube-system", "labels": {"kubernetes.io/metadata.name": "kube-system"}}}
+        await r.virtual.create(NAMESPACES, spaces)
+        service = {"metadata": {"name": "kube-dns", "namespace": "kube-system"}, "spec": {"ports": [{"port": 53}]}}
+        await r.virtual.create(SERVICES, service)
+        to_dns = {
+            "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "kube-system"}},
+            "podSelector": {"matchLabels": {"k8s-app": "kube-dns"}},
+        }
+        await r.virtual.create(NETWORKPOLICIES, policy(policyTypes=["Egress"], egress=[{"to": [to_dns]}]))
+        await r.settle()
+        assert len(r.the_twin(NETWORKPOLICIES, "p")["spec"]["egress"]) == 1
+        labels = {"kubernetes.io/service-name": "kube-dns"}
+        ports = [{"name": "dns", "port": 1053, "protocol": "UDP"}, {"name": "tcp", "port": 1053, "protocol": "TCP"}]
+        await r.virtual.create(
+            ENDPOINTSLICES,
+            {
+                "metadata": {"name": "kube-dns", "namespace": "kube-system", "labels": labels},
+                "addressType": "IPv4",
+                "endpoints": [{"addresses": ["192.0.2.7"]}],
+                "ports": ports,
+            },
+        )
+        await r.settle()
+        assert r.the_twin(NETWORKPOLICIES, "p")["spec"]["egress"][1] == {
+            "to": [{"ipBlock": {"cidr": "192.0.2.7/32"}}],
+            "ports": [{"protocol": "TCP", "port": 1053}, {"protocol": "UDP", "port": 1053}],
+        }

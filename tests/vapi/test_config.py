@@ -92,6 +92,7 @@ def test_every_setting_can_be_given_as_flag_variable_and_key(tmp_path: Path) -> 
         **{f"sync_from_host_{kind}_classes_enabled": "false" for kind in CLASSES},
         **{f"sync_from_host_{kind}_classes_selector": "tenants=yes" for kind in CLASSES},
         **{f"sync_to_host_{kind}_enabled": "false" for kind in SENT},
+        **{f"sync_to_host_ingresses_{kind}_annotations": f"example.com/{kind}" for kind in ("secret", "service")},
     }
     assert values.keys() == {setting.attribute for setting in SETTINGS}
     by_flags = load(values, None, {})
