@@ -36,15 +36,15 @@ class OwnService:
 
 
 async def ensure_own_service(
-    host: Cluster, *, cluster: str, host_namespace: str, advertise: tuple[str, int] | None
+    host: Cluster, *, cluster: str, host_namespace: str, advertise: tuple[str, int] | None, address: str = ""
 ) -> OwnService:
-    """The Service NAME in HOSTNS, made if it is not there. Raises ClusterError."""
+    """The Service NAME in HOSTNS, made if it is not there: at `address`, if that can be had. Raises ClusterError."""
     try:
         service = await host.get(SERVICES, host_namespace, cluster)
     except ClusterError as error:
         if error.code != 404:
             raise
-        service = await _create(host, cluster, host_namespace)
+        service = await _create(host, cluster, host_namespace, address)
     if advertise is not None and not service["spec"].get("selector"):
         await _advertise(host, _slice(cluster, host_namespace, advertise))
     return _own(service)
@@ -164,15 +164,25 @@ async def _advertise(host: Cluster, slice_: Obj) -> None:
         log.warning("pods cannot reach this server: the host refuses --advertise", extra={"error": error.message})
 
 
-async def _create(host: Cluster, cluster: str, host_namespace: str) -> Obj:
+async def _create(host: Cluster, cluster: str, host_namespace: str, address: str) -> Obj:
     service = _service(cluster, host_namespace)
     try:
-        return await host.create(SERVICES, service)
+        return await _create_at(host, service, address)
     except ClusterError as error:
         if error.code != 404:
             raise
     namespace: Obj = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": host_namespace}}
     await host.create(NAMESPACES, namespace)
+    return await _create_at(host, service, address)
+
+
+async def _create_at(host: Cluster, service: Obj, address: str) -> Obj:
+    if address:
+        try:
+            return await host.create(SERVICES, {**service, "spec": {**service["spec"], "clusterIP": address}})
+        except ClusterError as error:
+            if error.code != 422:
+                raise
     return await host.create(SERVICES, service)
 
 

@@ -283,6 +283,8 @@ class Tenancy:
     async def connect(self) -> OwnService:
         """Our Service on the host; from here on the tenant's Services get their numbers. Waits for the host."""
         said = False
+        shown = self._virtual.cached(SERVICES, *OWN_SERVICE)
+        address = shown.obj()["spec"].get("clusterIP", "") if shown is not None else ""
         while True:
             try:
                 own = await ensure_own_service(
@@ -290,6 +292,7 @@ class Tenancy:
                     cluster=self._settings.cluster,
                     host_namespace=self._settings.host_namespace,
                     advertise=self._settings.advertise,
+                    address=address,
                 )
             except ClusterError as error:
                 if not said:
@@ -301,6 +304,8 @@ class Tenancy:
             self._allocator.attach(
                 self._host, lambda: self.syncer.context, lambda: self.syncer.informers[SERVICES].twins()
             )
+            if address and own.ip and own.ip != address:
+                await self._moved(own)  # while we were down
             return own
 
     async def run(self) -> None:

@@ -117,3 +117,16 @@ async def test_what_a_manifest_made_is_the_operators_and_comes_back_as_it_was() 
         await b.admin.delete(SERVICES, NAMESPACE, "vc")
         await b.keeper.look()
         assert (await b.service())["spec"] == edited["spec"]
+
+
+async def test_one_that_went_while_we_were_down_is_made_at_the_address_that_the_tenant_shows() -> None:
+    async with bench() as b:
+        before = (await b.service())["spec"]["clusterIP"]
+        host, where = InProcessCluster(b.admin), {"cluster": "vc", "host_namespace": NAMESPACE}
+        for expected in (True, False):
+            await b.admin.delete(SERVICES, NAMESPACE, "vc")
+            if not expected:
+                thief = {"clusterIP": before, "ports": [{"port": 1}]}
+                await b.admin.create(SERVICES, {"metadata": {"name": "thief", "namespace": NAMESPACE}, "spec": thief})
+            own = await ensure_own_service(host, advertise=ADVERTISE, address=before, **where)
+            assert (own.ip == before) is expected

@@ -11,14 +11,18 @@ import pytest
 
 from storage.memory import MemoryStore
 from sync import metadata as md
+from sync.actions import RESERVED_S
 from sync.cluster import Cluster, ClusterError, Unreachable
 from sync.ownership import make_twin
 from sync.services import NO_HOST, STILL_GOING, HostAllocator
 from sync.syncer import Syncer
 from sync.translator import Context, Ref
+from sync.translators import services
 from sync.translators.services import NUMBERS
 from sync.virtual import InProcessCluster, VirtualCluster
 from tests.planes import NAMESPACES, SERVICES, FakeClock, plane, schemas
+from tests.sync.rig import rig
+from vapi.clock import rfc3339
 from vapi.control.service_ip import DRY_RUN_PORT, ServiceAllocator
 from vapi.errors import ApiError
 from vapi.gvk import GVR, Obj
@@ -436,3 +440,32 @@ async def test_a_create_whose_answer_was_lost_is_taken_over() -> None:
     async with bench(lambda host: LosesAnswers(host._client)) as b:  # type: ignore[attr-defined]
         made = await b.client.create(SERVICES, service("web"))
         assert made["spec"]["clusterIP"] == b.the_twin("web")["spec"]["clusterIP"]
+
+
+async def test_a_twin_whose_service_never_came_to_be_is_released_after_two_minutes() -> None:
+    """We died between the host's answer and the commit."""
+    async with rig() as r:
+        lost = service("web")
+        lost["metadata"]["uid"] = "v-1"
+        twin = services.to_host(lost, context())
+        twin["metadata"]["annotations"][md.ALLOCATED_AT] = rfc3339(r.clock.now())
+        await r.admin.create(SERVICES, twin)
+        await r.settle()
+        await r.advance(RESERVED_S - 1)
+        assert r.twin(SERVICES, "web") is not None
+        await r.advance(2)
+        assert r.twin(SERVICES, "web") is None
+
+
+async def test_a_cancelled_create_ends_with_nothing_in_the_way_of_the_next() -> None:
+    async with bench() as b:
+        host = Slow(b.host.client("vapi"))
+        b.allocator.attach(host, context)
+        writing = asyncio.create_task(b.client.create(SERVICES, service("web")))
+        await until(lambda: b.allocator.gate.busy(("default", "web")))
+        writing.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await writing
+        assert not b.allocator.gate.busy(("default", "web"))
+        made = await b.client.create(SERVICES, service("web"))
+        assert b.the_twin("web")["metadata"]["annotations"][md.OBJECT_UID] == made["metadata"]["uid"]
