@@ -10,7 +10,7 @@ that are equal · `node` what a node has, kept incrementally · `filters` and `p
 why a node does not fit, in Kubernetes' words · `scoring` which one is best · `assessment` all nodes for one demand,
 looked at again only where something changed · `verdict` the message · `preemption` whose place a pod may take ·
 `state` the cluster as the watch cache tells it, with assumed pods.
-The shell: `binder` the seam to what makes a decision true · `volumes` · `queue` · `writes` · `scheduler` the controller.
+The shell: `binder` the seam to what makes a decision true · `volumes` · `queue` · `writes` · `scheduler`.
 
 Held against the real kube-scheduler by tests/integration/test_scheduler_real.py: the same best nodes, the same
 refusals word for word, the same places taken. What differs, and why:
