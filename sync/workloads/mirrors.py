@@ -101,6 +101,7 @@ class ChildMirrors:
         for gvr, informer in informers.items():
             informer.on_other = partial(self.children.host_changed, gvr)
         self._begun = False
+        self._learned = False
         self._deleted: dict[str, tuple[int | None, float]] = {}
         """uid → (grace, when) of a delete that the host accepted."""
         self.events = ChildEvents(self.children, self._kinds)
@@ -153,6 +154,7 @@ class ChildMirrors:
                 for gvr in self._kinds:
                     off.append(self._engine.virtual.on_change(gvr, self.children.virtual_changed(gvr)))
                     await self._learn(gvr)
+                self._learned = True
                 self.queue.refill()
                 for number in range(WORKERS):
                     group.create_task(self._work(), name=f"mirror children {number}")
@@ -514,7 +516,9 @@ class ChildMirrors:
     # --- for others -----------------------------------------------------------------------------------------
 
     def propagation(self, twin: Twin) -> str:
-        """Of a workload that the tenant has no more: Orphan if it left its children without an owner."""
+        """Of a workload that the tenant has no more: Orphan if it left its children without an owner. Raises Retry."""
+        if not self._learned:
+            raise Retry(SOON_S)
         for key in self.children.children(twin.uid):
             entry = self.children.here(key)
             if entry is not None and not entry.deleting and entry.controller != twin.object_uid:

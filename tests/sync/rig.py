@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,7 +13,8 @@ from sync import names
 from sync.cluster import Cluster
 from sync.hooks import PodHooks
 from sync.syncer import Syncer
-from sync.translator import Context
+from sync.translator import Context, Translator
+from sync.translators.table import TRANSLATORS
 from sync.virtual import InProcessCluster, VirtualCluster
 from tests.planes import NAMESPACES, PODS, FakeClock, plane
 from vapi.errors import ApiError
@@ -40,6 +41,7 @@ class Rig:
     hooks: PodHooks | None = None
     settings: dict[str, Any] = field(default_factory=dict)
     """Of the context, beyond its name and namespace."""
+    rows: Sequence[Translator] = TRANSLATORS
     before_start: Callable[[Rig], None] | None = None
     """Called with each new syncer before it runs."""
     syncer: Syncer | None = None
@@ -67,6 +69,7 @@ class Rig:
             hooks=self.hooks,
             rate=0,
             clock=self.clock,
+            rows=self.rows,
         )
         if self.before_start is not None:
             self.before_start(self)

@@ -1,0 +1,329 @@
+"""Workloads that the host's own controllers run: what the tenant sees of them, and what it can do to it."""
+
+from __future__ import annotations
+
+import pytest
+
+from sync import metadata as md
+from tests.planes import PODS, turns
+from tests.sync.rig import HOST_NAMESPACE
+from tests.sync.workloads.rig import workload_rig
+from vapi.control import kinds
+from vapi.control.history import template_of
+from vapi.gvk import Obj
+from vapi.resources.resource import Propagation
+
+REPLICASETS, JOBS, REVISIONS = kinds.REPLICA_SETS, kinds.JOBS, kinds.CONTROLLER_REVISIONS
+
+
+def template(app: str, image: str = "i:1", **spec: object) -> Obj:
+    containers = [{"name": "c", "image": image}]
+    return {"metadata": {"labels": {"app": app}}, "spec": {"containers": containers, **spec}}
+
+
+def deployment(replicas: int = 2) -> Obj:
+    spec = {"replicas": replicas, "selector": {"matchLabels": {"app": "web"}}, "template": template("web")}
+    return {"metadata": {"name": "web", "namespace": "default"}, "spec": spec}
+
+
+def daemon_set(**spec: object) -> Obj:
+    spec = {"selector": {"matchLabels": {"app": "agent"}}, "template": template("agent"), **spec}
+    return {"metadata": {"name": "agent", "namespace": "default"}, "spec": spec}
+
+
+def stateful_set() -> Obj:
+    spec = {
+        "replicas": 2,
+        "serviceName": "db",
+        "podManagementPolicy": "Parallel",
+        "selector": {"matchLabels": {"app": "db"}},
+        "template": template("db"),
+    }
+    return {"metadata": {"name": "db", "namespace": "default"}, "spec": spec}
+
+
+def job(**spec: object) -> Obj:
+    spec = {"template": template("once", restartPolicy="Never"), **spec}
+    return {"metadata": {"name": "once", "namespace": "default"}, "spec": spec}
+
+
+def owner(obj: Obj) -> tuple[str, str, str]:
+    (reference,) = obj["metadata"]["ownerReferences"]
+    assert reference["controller"]
+    return reference["kind"], reference["name"], reference["uid"]
+
+
+async def test_the_pod_of_a_daemon_set_is_seen_with_its_owner_labels_and_template() -> None:
+    async with workload_rig("daemonsets") as r:
+        made = await r.virtual.create(kinds.DAEMON_SETS, daemon_set())
+        await r.roll()
+        (pod,) = r.mirrors(PODS)
+        host = r.of_host(PODS, pod)
+        assert host["metadata"]["name"] == "agent-x-default-x-vc" + pod["metadata"]["name"].removeprefix("agent")
+        assert owner(pod) == ("DaemonSet", "agent", made["metadata"]["uid"])
+        labels = pod["metadata"]["labels"]
+        assert labels["app"] == "agent"
+        assert labels["controller-revision-hash"] == host["metadata"]["labels"]["controller-revision-hash"]
+        assert not any(md.reserved(key) for key in labels)
+        assert (pod["spec"]["nodeName"], pod["status"]["phase"]) == ("node-1", "Running")
+        assert r.the(kinds.DAEMON_SETS, "agent")["status"]["numberReady"] == 1
+
+
+async def test_a_deployment_has_its_replica_set_and_pods_and_says_that_it_is_available() -> None:
+    async with workload_rig("deployments") as r:
+        made = await r.virtual.create(kinds.DEPLOYMENTS, deployment())
+        await r.roll()
+        (replica_set,) = r.mirrors(REPLICASETS)
+        assert owner(replica_set) == ("Deployment", "web", made["metadata"]["uid"])
+        assert replica_set["spec"]["selector"]["matchLabels"].keys() == {"app", "pod-template-hash"}
+        pods = r.mirrors(PODS)
+        assert [owner(p) for p in pods] == [
+            ("ReplicaSet", replica_set["metadata"]["name"], replica_set["metadata"]["uid"])
+        ] * 2
+        status = r.the(kinds.DEPLOYMENTS, "web")["status"]
+        assert (status["observedGeneration"], status["availableReplicas"]) == (1, 2)
+        assert replica_set["metadata"]["name"] in str(status["conditions"])
+        assert "-x-" not in str(status)
+
+
+async def test_a_rollout_is_seen_in_the_tenants_numbers_and_can_be_taken_back_from_what_it_left() -> None:
+    async with workload_rig("deployments") as r:
+        await r.virtual.create(kinds.DEPLOYMENTS, deployment())
+        await r.roll()
+        here = r.the(kinds.DEPLOYMENTS, "web")
+        first = here["spec"]["template"]
+        here["spec"]["template"] = template("web", "i:2")
+        await r.virtual.update(kinds.DEPLOYMENTS, here)
+        await r.roll()
+        here = r.the(kinds.DEPLOYMENTS, "web")
+        assert here["status"]["observedGeneration"] == here["metadata"]["generation"] == 2
+        assert here["metadata"]["annotations"]["deployment.kubernetes.io/revision"] == "2"
+        revisions = {
+            rs["metadata"]["annotations"]["deployment.kubernetes.io/revision"]: rs for rs in r.mirrors(REPLICASETS)
+        }
+        assert (revisions["1"]["spec"]["replicas"], revisions["2"]["spec"]["replicas"]) == (0, 2)
+        old = revisions["1"]["spec"]["template"]
+        assert old["spec"] == first["spec"]
+        assert {p["spec"]["containers"][0]["image"] for p in r.mirrors(PODS)} == {"i:2"}
+
+
+async def test_revisions_hold_the_tenants_template() -> None:
+    async with workload_rig("daemonsets", "statefulsets") as r:
+        await r.virtual.create(kinds.DAEMON_SETS, daemon_set())
+        await r.virtual.create(kinds.STATEFUL_SETS, stateful_set())
+        await r.roll()
+        found = {owner(each)[1]: each for each in r.mirrors(REVISIONS)}
+        for gvr, name in ((kinds.DAEMON_SETS, "agent"), (kinds.STATEFUL_SETS, "db")):
+            assert template_of(found[name]) == r.the(gvr, name)["spec"]["template"]
+        status = r.the(kinds.STATEFUL_SETS, "db")["status"]
+        assert status["updateRevision"] == found["db"]["metadata"]["name"]
+
+
+async def test_a_stateful_sets_pods_have_their_ordinals() -> None:
+    async with workload_rig("statefulsets") as r:
+        await r.virtual.create(kinds.STATEFUL_SETS, stateful_set())
+        await r.roll()
+        pods = r.mirrors(PODS)
+        assert [p["metadata"]["name"] for p in pods] == ["db-0", "db-1"]
+        assert pods[0]["metadata"]["labels"]["statefulset.kubernetes.io/pod-name"] == "db-0"
+        assert (pods[0]["spec"]["hostname"], pods[0]["spec"]["subdomain"]) == ("db-0", "db")
+
+
+async def test_a_pod_that_the_tenant_deletes_is_deleted_on_the_host_with_its_grace_and_replaced() -> None:
+    async with workload_rig("daemonsets") as r:
+        await r.virtual.create(kinds.DAEMON_SETS, daemon_set())
+        await r.roll()
+        (before,) = r.mirrors(PODS)
+        await r.virtual.delete(PODS, "default", before["metadata"]["name"], grace_period_s=7)
+        await r.settle()
+        assert r.of_host(PODS, before)["metadata"]["deletionGracePeriodSeconds"] == 7
+        await r.roll()
+        (after,) = r.mirrors(PODS)
+        assert after["metadata"]["uid"] != before["metadata"]["uid"]
+        assert after["status"]["phase"] == "Running"
+
+
+async def test_a_pod_that_never_ran_and_is_deleted_at_once_is_deleted_on_the_host_too() -> None:
+    async with workload_rig("daemonsets") as r:
+        await r.virtual.create(kinds.DAEMON_SETS, daemon_set())
+        await r.settle()
+        (before,) = r.mirrors(PODS)
+        await r.virtual.delete(PODS, "default", before["metadata"]["name"])
+        await r.settle()
+        assert before["metadata"]["uid"] not in [p["metadata"]["uid"] for p in r.on_host(PODS)]
+        (after,) = r.mirrors(PODS)
+        assert after["metadata"]["uid"] != before["metadata"]["uid"]
+
+
+async def test_a_pod_that_somebody_deletes_on_the_host_goes_and_its_successor_comes() -> None:
+    async with workload_rig("daemonsets") as r:
+        await r.virtual.create(kinds.DAEMON_SETS, daemon_set())
+        await r.roll()
+        (before,) = r.mirrors(PODS)
+        host_name = r.of_host(PODS, before)["metadata"]["name"]
+        await r.admin.delete(PODS, HOST_NAMESPACE, host_name, grace_period_s=9)
+        await r.settle()
+        assert r.the(PODS, before["metadata"]["name"])["metadata"]["deletionGracePeriodSeconds"] == 9
+        await r.roll()
+        (after,) = r.mirrors(PODS)
+        assert after["metadata"]["uid"] != before["metadata"]["uid"]
+
+
+async def test_a_twin_that_somebody_edits_or_deletes_is_put_back_and_the_tenants_workload_stays() -> None:
+    async with workload_rig("deployments") as r:
+        made = await r.virtual.create(kinds.DEPLOYMENTS, deployment())
+        await r.roll()
+        twin = r.the_twin(kinds.DEPLOYMENTS, "web")
+        twin["spec"]["replicas"] = 5
+        await r.admin.update(kinds.DEPLOYMENTS, twin)
+        await r.roll()
+        assert r.the_twin(kinds.DEPLOYMENTS, "web")["spec"]["replicas"] == 2
+        await r.admin.delete(kinds.DEPLOYMENTS, HOST_NAMESPACE, r.host_name("web"))
+        await r.roll()
+        assert r.the_twin(kinds.DEPLOYMENTS, "web")["metadata"]["uid"] != twin["metadata"]["uid"]
+        assert r.the(kinds.DEPLOYMENTS, "web")["metadata"]["uid"] == made["metadata"]["uid"]
+        assert len(r.mirrors(PODS)) == len(r.on_host(PODS)) == 2
+
+
+@pytest.mark.parametrize("policy", [Propagation.BACKGROUND, Propagation.FOREGROUND])
+async def test_a_deleted_deployment_takes_all_of_it_along(policy: Propagation) -> None:
+    async with workload_rig("deployments") as r:
+        await r.virtual.create(kinds.DEPLOYMENTS, deployment())
+        await r.roll()
+        await r.virtual.delete(kinds.DEPLOYMENTS, "default", "web", propagation=policy)
+        await r.roll()
+        for gvr in (kinds.DEPLOYMENTS, REPLICASETS, PODS):
+            assert (r.mirrors(gvr), r.on_host(gvr)) == ([], [])
+
+
+@pytest.mark.parametrize("down", [False, True], ids=["running", "killed meanwhile"])
+async def test_what_a_deployment_leaves_behind_stays_on_both_sides(down: bool) -> None:
+    async with workload_rig("deployments") as r:
+        await r.virtual.create(kinds.DEPLOYMENTS, deployment())
+        await r.roll()
+        before = [p["metadata"]["uid"] for p in r.mirrors(PODS)]
+        if down:
+            await r.kill()
+        await r.virtual.delete(kinds.DEPLOYMENTS, "default", "web", propagation=Propagation.ORPHAN)
+        if down:
+            while r.mirrors(kinds.DEPLOYMENTS):
+                await turns()
+            await r.start()
+            await r.advance(1)
+        await r.roll()
+        assert r.on_host(kinds.DEPLOYMENTS) == []
+        (replica_set,) = r.mirrors(REPLICASETS)
+        assert not replica_set["metadata"].get("ownerReferences")
+        assert [p["metadata"]["uid"] for p in r.mirrors(PODS)] == before
+        assert [p["metadata"]["uid"] for p in r.on_host(PODS)] == before
+
+
+async def test_a_finished_job_is_not_run_again_when_its_twin_goes() -> None:
+    async with workload_rig("jobs") as r:
+        await r.virtual.create(JOBS, job(ttlSecondsAfterFinished=100))
+        await r.settle()
+        assert "ttlSecondsAfterFinished" not in r.the_twin(JOBS, "once")["spec"]
+        await r.run_pods("Succeeded")
+        await r.advance(2)
+        assert [c["type"] for c in r.the(JOBS, "once")["status"]["conditions"]][-1] == "Complete"
+        await r.admin.delete(JOBS, HOST_NAMESPACE, r.host_name("once"), propagation=Propagation.BACKGROUND)
+        await r.settle()
+        assert r.twin(JOBS, "once") is None
+        assert r.the(JOBS, "once")["status"]["succeeded"] == 1
+
+
+async def test_the_pods_of_an_indexed_job_have_its_uid_and_their_index() -> None:
+    async with workload_rig("jobs") as r:
+        made = await r.virtual.create(JOBS, job(completions=2, parallelism=2, completionMode="Indexed"))
+        await r.settle()
+        pods = r.mirrors(PODS)
+        uid = made["metadata"]["uid"]
+        assert [p["metadata"]["labels"]["batch.kubernetes.io/controller-uid"] for p in pods] == [uid, uid]
+        assert [p["metadata"]["labels"]["job-name"] for p in pods] == ["once", "once"]
+        assert [p["spec"]["hostname"] for p in pods] == ["once-0", "once-1"]
+        assert "JOB_COMPLETION_INDEX" in [e["name"] for e in pods[0]["spec"]["containers"][0]["env"]]
+
+
+async def test_the_jobs_of_a_cron_job_are_seen_and_ours_let_them_be() -> None:
+    async with workload_rig("cronjobs") as r:
+        spec = {"schedule": "* * * * *", "jobTemplate": {"spec": job()["spec"]}}
+        made = await r.virtual.create(
+            kinds.CRON_JOBS, {"metadata": {"name": "tick", "namespace": "default"}, "spec": spec}
+        )
+        await r.settle()
+        await r.advance(61)
+        (found,) = r.mirrors(JOBS)
+        assert owner(found) == ("CronJob", "tick", made["metadata"]["uid"])
+        (pod,) = r.mirrors(PODS)
+        assert owner(pod) == ("Job", found["metadata"]["name"], found["metadata"]["uid"])
+        assert pod["metadata"]["labels"]["job-name"] == found["metadata"]["name"]
+        active = r.the(kinds.CRON_JOBS, "tick")["status"]["active"]
+        assert [(a["name"], a["namespace"], a["uid"]) for a in active] == [
+            (found["metadata"]["name"], "default", found["metadata"]["uid"])
+        ]
+
+
+async def test_a_replica_set_of_the_tenants_own_stays_with_our_controller() -> None:
+    async with workload_rig("deployments") as r:
+        spec = {"replicas": 1, "selector": {"matchLabels": {"app": "own"}}, "template": template("own")}
+        await r.virtual.create(REPLICASETS, {"metadata": {"name": "own", "namespace": "default"}, "spec": spec})
+        await r.virtual.create(kinds.DEPLOYMENTS, deployment(1))
+        await r.roll()
+        assert [rs["metadata"]["name"].partition("-")[0] for rs in r.on_host(REPLICASETS)] == ["web"]
+        assert len(r.mirrors(PODS)) == len(r.on_host(PODS)) == 2
+
+
+async def test_a_pod_that_reads_its_name_waits_until_it_has_one() -> None:
+    async with workload_rig("daemonsets") as r:
+        made = daemon_set()
+        reference = {"fieldRef": {"fieldPath": "metadata.name"}}
+        made["spec"]["template"]["spec"]["containers"][0]["env"] = [{"name": "ME", "valueFrom": reference}]
+        await r.virtual.create(kinds.DAEMON_SETS, made)
+        await r.settle()
+        twin_template = r.the_twin(kinds.DAEMON_SETS, "agent")["spec"]["template"]
+        assert twin_template["spec"]["schedulingGates"] == [{"name": md.NAME_GATE}]
+        (pod,) = r.mirrors(PODS)
+        host = r.of_host(PODS, pod)
+        assert not host["spec"].get("schedulingGates")
+        assert host["metadata"]["annotations"][md.OBJECT_NAME] == pod["metadata"]["name"]
+        assert not pod["spec"].get("schedulingGates")
+
+
+async def test_labels_and_images_that_the_tenant_changes_on_a_pod_go_out() -> None:
+    async with workload_rig("daemonsets") as r:
+        await r.virtual.create(kinds.DAEMON_SETS, daemon_set())
+        await r.roll()
+        (pod,) = r.mirrors(PODS)
+        pod["metadata"]["labels"]["extra"] = "1"
+        pod["spec"]["containers"][0]["image"] = "i:debug"
+        await r.virtual.update(PODS, pod)
+        await r.settle()
+        host = r.of_host(PODS, pod)
+        assert host["metadata"]["labels"]["extra"] == "1"
+        assert host["spec"]["containers"][0]["image"] == "i:debug"
+
+
+async def test_a_pod_whose_label_is_taken_off_on_the_host_gets_it_back() -> None:
+    async with workload_rig("daemonsets") as r:
+        await r.virtual.create(kinds.DAEMON_SETS, daemon_set())
+        await r.roll()
+        (pod,) = r.mirrors(PODS)
+        host = r.of_host(PODS, pod)
+        del host["metadata"]["labels"][md.MANAGED_BY]
+        await r.admin.update(PODS, host)
+        await r.roll()
+        assert [p["metadata"]["uid"] for p in r.mirrors(PODS)][:1] == [pod["metadata"]["uid"]]
+
+
+async def test_a_restart_writes_nothing() -> None:
+    async with workload_rig() as r:
+        await r.virtual.create(kinds.DEPLOYMENTS, deployment())
+        await r.virtual.create(kinds.DAEMON_SETS, daemon_set())
+        await r.virtual.create(kinds.STATEFUL_SETS, stateful_set())
+        await r.roll()
+        kept = (kinds.DEPLOYMENTS, kinds.DAEMON_SETS, kinds.STATEFUL_SETS, REPLICASETS, REVISIONS, PODS)
+        before = [(r.mirrors(gvr), r.on_host(gvr)) for gvr in kept]
+        await r.kill()
+        await r.start()
+        await r.settle()
+        assert [(r.mirrors(gvr), r.on_host(gvr)) for gvr in kept] == before
