@@ -26,6 +26,7 @@ from vapi.endpoints.app import ApiServer
 from vapi.endpoints.bodies import SchemaDecoder
 from vapi.endpoints.discovery import Discovery
 from vapi.endpoints.dispatch import Dispatcher, Parts
+from vapi.endpoints.flow import FlowSchemas
 from vapi.endpoints.http import ApiResponse
 from vapi.endpoints.nonresource import Check, Health, Issuer
 from vapi.endpoints.openapi import OpenApi
@@ -131,8 +132,11 @@ async def open_api(
     scales = Scales(registry, plane.fields, clock)
     health, metrics, tunnel, http = Health(), Metrics(), LateTunnel(), HttpClient()
     health.checks.extend(checks)
+    flows = FlowSchemas()
+    flows.attach(registry)
     parts = Parts(
         registry=registry,
+        flows=flows,
         authenticator=authenticator,
         authorizer=rbac,
         decoder=SchemaDecoder(plane.schemas),

@@ -22,6 +22,7 @@ from vapi.authorizer import Attributes, Authorizer, Decision, User
 from vapi.clock import Clock
 from vapi.endpoints import pod_checks, proxy
 from vapi.endpoints.deadlines import Deadlines
+from vapi.endpoints.flow import FlowSchemas
 from vapi.endpoints.forms import Forms
 from vapi.endpoints.handlers import Decoder, Exchange, Handlers
 from vapi.endpoints.http import ApiRequest, ApiResponse, Headers, page_not_found
@@ -81,6 +82,7 @@ class Parts:
     printers: Callable[[Resource], Printer | None] = printer_of
     client: HttpClient | None = None
     """For tunnels; None: there are none."""
+    flows: FlowSchemas = field(default_factory=FlowSchemas)
 
 
 class Dispatcher:
@@ -91,6 +93,7 @@ class Dispatcher:
         self._registry = parts.registry
         self._authenticate = parts.authenticator.authenticate
         self._authorizer = parts.authorizer
+        self._flows = parts.flows
         self.health = parts.health
         forms = Forms(parts.clock, parts.printers)
         self.watches = Watches(forms, parts.clock)
@@ -125,8 +128,9 @@ class Dispatcher:
             info = with_query(info, query)
         audit_id = request.headers.get("Audit-Id") or self._audit_id()
         warnings: list[str] = []
+        flow: list[tuple[str, str]] = []
         try:
-            response = await self._serve(request, info, query, audit_id, warnings)
+            response = await self._serve(request, info, query, audit_id, warnings, flow)
         except ApiError as error:
             response = error_response(error, request)
         except UnknownPath:
@@ -135,6 +139,7 @@ class Dispatcher:
             log.exception("request failed", extra={"method": request.method, "path": info.path, "audit_id": audit_id})
             response = error_response(errors.internal("the server could not handle the request"), request)
         response.headers.append(("Audit-Id", audit_id))
+        response.headers += flow
         if warnings:
             response.headers += warning_headers(warnings)
         endless = response.is_watch or response.upgrade is not None
@@ -154,14 +159,22 @@ class Dispatcher:
         await self.watches.close()
 
     async def _serve(
-        self, request: ApiRequest, info: RequestInfo, query: Query, audit_id: str, warnings: list[str]
+        self,
+        request: ApiRequest,
+        info: RequestInfo,
+        query: Query,
+        audit_id: str,
+        warnings: list[str],
+        flow: list[tuple[str, str]],
     ) -> ApiResponse:
+        """`warnings` and `flow` are filled in for the answer, an error's too."""
         headers = request.headers
         user = self._authenticate(headers.get("Authorization"), request.certificate, info.path)
         if _impersonates(headers):
             wanted = impersonation.wanted_user(headers.items())
             if wanted is not None:
                 user = impersonation.impersonate(self._authorizer, _attributes(user, info), wanted)
+        flow += self._flows.headers(user, info)
         self._authorize(user, info)
         if not info.resource_request:
             return await self._nonresources.handle(request, info, query)
