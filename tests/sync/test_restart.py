@@ -8,6 +8,11 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from sync import metadata as md
+from sync import names
+from sync.translator import PRIORITYCLASSES
+from sync.translators.ingresses import INGRESSES
+from sync.translators.networkpolicies import NETWORKPOLICIES
+from sync.translators.poddisruptionbudgets import BUDGETS
 from tests.planes import CONFIGMAPS, PODS, SECRETS, configmap, pod
 from tests.sync.fuse import Fuse, FusedCluster
 from tests.sync.rig import HOST_NAMESPACE, Rig, rig
@@ -88,6 +93,50 @@ async def removed_by_force(r: Rig) -> None:
     assert r.twin(CONFIGMAPS, "a") is None
 
 
+async def write_policies(r: Rig) -> None:
+    metadata = {"name": "p", "namespace": "default"}
+    backend = {"service": {"name": "web", "port": {"number": 80}}}
+    await r.virtual.create(SECRETS, {"metadata": {"name": "b", "namespace": "default"}, "data": {"x": "YQ=="}})
+    tls = [{"secretName": "b"}]
+    await r.virtual.create(INGRESSES, {"metadata": metadata, "spec": {"defaultBackend": backend, "tls": tls}})
+    await r.virtual.create(NETWORKPOLICIES, {"metadata": metadata, "spec": {"podSelector": {}, "ingress": [{}]}})
+    await r.virtual.create(BUDGETS, {"metadata": metadata, "spec": {"minAvailable": 1, "selector": {}}})
+    await r.virtual.create(PRIORITYCLASSES, {"metadata": {"name": "p"}, "value": 1000})
+
+
+async def policies_stand(r: Rig) -> None:
+    assert r.the_twin(INGRESSES, "p")["spec"]["tls"] == [{"secretName": r.host_name("b")}]
+    assert r.twin(SECRETS, "b") is not None
+    assert r.the_twin(NETWORKPOLICIES, "p")["spec"]["ingress"] == [{}]
+    assert r.the_twin(BUDGETS, "p")["spec"]["minAvailable"] == 1
+    assert class_value(r) == 1000
+    assert r.events == []
+
+
+def class_value(r: Rig) -> int | None:
+    entry = r.host.registry.cached(PRIORITYCLASSES, "", names.host_cluster_name("p", HOST_NAMESPACE, r.name))
+    return entry.obj()["value"] if entry is not None else None
+
+
+async def change_policies(r: Rig) -> None:
+    """On both sides: what the tenant changes goes out, what the host changes is taken back."""
+    merge = "application/merge-patch+json"
+    more = b'{"spec":{"egress":[{}],"policyTypes":["Ingress","Egress"]}}'
+    await r.admin.patch(NETWORKPOLICIES, HOST_NAMESPACE, r.host_name("p"), more, content_type=merge)
+    await r.admin.delete(BUDGETS, HOST_NAMESPACE, r.host_name("p"))
+    await r.virtual.patch(INGRESSES, "default", "p", b'{"spec":{"tls":null}}', content_type=merge)
+    await r.virtual.delete(PRIORITYCLASSES, "", "p")
+    await r.virtual.create(PRIORITYCLASSES, {"metadata": {"name": "p"}, "value": 2000})
+
+
+async def policies_changed(r: Rig) -> None:
+    assert "tls" not in r.the_twin(INGRESSES, "p")["spec"]
+    assert "egress" not in r.the_twin(NETWORKPOLICIES, "p")["spec"]
+    assert r.the_twin(NETWORKPOLICIES, "p")["spec"]["policyTypes"] == ["Ingress"]
+    assert r.the_twin(BUDGETS, "p")["spec"]["minAvailable"] == 1
+    assert class_value(r) == 2000
+
+
 Step = Callable[[Rig], Awaitable[None]]
 
 SCENARIOS: dict[str, tuple[list[Step], Step, Step]] = {
@@ -95,6 +144,8 @@ SCENARIOS: dict[str, tuple[list[Step], Step, Step]] = {
     "run": ([create], run, running),
     "delete": ([create, run], delete, deleting),
     "evict": ([create, run], evict, evicted),
+    "policies": ([], write_policies, policies_stand),
+    "policies changed": ([write_policies], change_policies, policies_changed),
     "remove by force": ([create, run], remove_by_force, removed_by_force),
 }
 """(what was before, what happens, what must be in the end)."""
