@@ -269,6 +269,8 @@ def _pod_spec(spec: Obj, now: Situation) -> Told:
     for field in _UNSENT:
         if spec.get(field):
             yield f"spec.{field} is stored but not brought to the host"
+    if spec.get("setHostnameAsFQDN") and spec.get("subdomain"):
+        yield "spec.setHostnameAsFQDN: the pod has the short name: its subdomain is not brought to the host"
     for volume in spec.get("volumes") or ():
         if any(s.get("clusterTrustBundle") for s in (volume.get("projected") or {}).get("sources") or ()):
             yield "a clusterTrustBundle in a volume is one of the host's, not of this virtual cluster"

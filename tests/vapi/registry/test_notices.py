@@ -108,6 +108,7 @@ BUNDLE = [{"name": "v", "projected": {"sources": [{"clusterTrustBundle": {"name"
         (("", "pods"), pod(resourceClaims=[{"name": "gpu"}]), Situation(), "spec.resourceClaims: no device is"),
         (("", "pods"), pod(workloadRef={"name": "w"}), REAL, "spec.workloadRef is stored but not brought to the host"),
         (("", "pods"), pod(volumes=BUNDLE), REAL, "a clusterTrustBundle in a volume is one of the host's"),
+        (("", "pods"), pod(setHostnameAsFQDN=True, subdomain="x"), REAL, "spec.setHostnameAsFQDN: the pod has"),
         (("", "pods"), pod(containers=[]), REAL, ""),
         (("", "namespaces"), labelled("pod-security.kubernetes.io/enforce"), REAL, "labels of pod-security"),
         (("", "namespaces"), labelled("a"), REAL, ""),
