@@ -137,6 +137,8 @@ def mirror_of(row: MirrorRow, host: Obj, patterns: md.KeyPatterns, *, may_defaul
         "kind": row.gvk.kind,
         "metadata": {
             "name": metadata["name"],
+            "uid": metadata["uid"],
+            "creationTimestamp": metadata.get("creationTimestamp"),
             "labels": labels | {MIRROR: metadata["uid"]},
             "annotations": _annotations(row, metadata.get("annotations") or {}, patterns, may_default=may_default),
         },

@@ -1,6 +1,7 @@
 """Mirrors: what the tenant sees of the host's cluster-scoped objects: classes by a selector, and its own volumes.
 
-A mirror has the host's name, and the host's uid as the label `vapi.dev/mirror`; `mirror_plan` decides. The host owns
+A mirror has the host's name, uid and age (of several defaults the newest counts), and the uid as the label
+`vapi.dev/mirror`; `mirror_plan` decides. The host owns
 every field: clients of the tenant are refused (`registry.plugins.mirrors`), what is changed all the same is put back.
 An object of the tenant's own under such a name stays, and is told of the other. A kind that the host does not serve,
 or refuses, is told in one log line; its mirrors stay as they were.
@@ -370,7 +371,7 @@ class Mirrors:
 
     async def _create(self, kind: _Kind, _entry: Record | None, wanted: Obj) -> None:
         try:
-            made = await self._virtual.create(kind.row.resource, {k: v for k, v in wanted.items() if k != "status"})
+            made = await self._virtual.copy(kind.row.resource, {k: v for k, v in wanted.items() if k != "status"})
         except ClusterError as error:
             if error.code != 409:
                 raise

@@ -23,6 +23,7 @@ ONE, TWO = {"value": "one"}, {"value": "two"}
 SELECTED = ClassRule(selector=ONE)
 OFF = ClassRule(enabled=False)
 TWIN = "data-x-default-x-vc"
+CHILD = {"name": "data-web-x-default-x-vc-0", "namespace": "host-ns", "labels": {md.MANAGED_BY: "vc"}}
 MAX_WRITES = 30
 """Far more than the scenario needs; the test checks that it was enough."""
 
@@ -470,6 +471,19 @@ async def test_volumes_of_others_are_never_seen() -> None:
             await it.rig.admin.create(VOLUMES, volume_for({"metadata": one, "spec": {}}, f"pv-{number}", "Retain"))
         await it.settle()
         assert len(list(it.rig.tenant.registry.entries(VOLUMES))) == 1
+
+
+async def test_a_volume_of_what_the_hosts_controllers_made_is_shown_with_the_tenants_claim() -> None:
+    async with storage() as it:
+        there = await it.rig.admin.create(CLAIMS, {**claim("data-web-x-default-x-vc-0"), "metadata": CHILD})
+        await it.rig.admin.create(VOLUMES, volume_for(there, "pv-1", "Delete"))
+        await it.settle()
+        assert it.mirror(VOLUMES, "pv-1") is None
+        here = claim("data-web-0")
+        here["metadata"] |= {"uid": there["metadata"]["uid"], "annotations": {}}
+        await it.rig.tenant.client("vapi-syncer").copy(CLAIMS, here)
+        await it.settle()
+        assert it.the_mirror(VOLUMES, "pv-1")["spec"]["claimRef"]["name"] == "data-web-0"
 
 
 async def test_a_volume_that_the_host_loses_is_gone_here_whatever_holds_it() -> None:

@@ -58,6 +58,8 @@ async def test_of_the_hosts_classes_the_selected_ones_appear_and_no_others(gvr: 
         await it.host_class(gvr, "hidden", labels=TWO, **EXAMPLES[gvr])
         mirror = it.the_mirror(gvr, "gold")
         assert mirror["metadata"]["labels"] == {**ONE, MIRROR: uid(shown)}
+        assert uid(mirror) == uid(shown)
+        assert mirror["metadata"]["creationTimestamp"] == shown["metadata"]["creationTimestamp"]
         assert {field: mirror[field] for field in EXAMPLES[gvr]} == EXAMPLES[gvr]
         assert it.mirror(gvr, "hidden") is None
 
