@@ -229,6 +229,7 @@ serviceMapping:
   toHost: {default/web: web}
 controllers: {external: true}
 workloads: {DaemonSet: virtual, jobs: host}
+host: in-cluster
 """
     config = loaded(yaml_file(tmp_path, text))
     assert config.sync_nodes_selector == {"vcluster": "vc-0001"}
