@@ -267,4 +267,4 @@ def pod(name: str, *, command: str = "sleep 3600", **spec: Any) -> Obj:
 
 def _short(value: Any) -> str:
     text = json.dumps(value, default=str)
-    return text if len(text) <= 300 else text[:300] + "…"
+    return text if len(text) <= 1500 else text[:1500] + "…"
