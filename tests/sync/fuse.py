@@ -99,6 +99,9 @@ class FusedCluster(VirtualCluster):
             )
         )
 
+    async def copy(self, gvr: GVR, obj: Obj) -> Obj:
+        return await self._fuse.write(lambda: super(FusedCluster, self).copy(gvr, obj))
+
     async def bind(self, namespace: str, name: str, node: str, *, uid: str) -> Obj:
         return await self._fuse.write(lambda: super(FusedCluster, self).bind(namespace, name, node, uid=uid))
 

@@ -49,6 +49,8 @@ class WorkloadRig(Rig):
 
     ways: tuple[str, ...] = ()
     children: ChildMirrors | None = None
+    happened: bool = False
+    """Of tests that kill at a write: what was to happen has."""
     managers: list[ControllerManager] = field(default_factory=list)
     _beside: asyncio.Task[None] | None = None
 
@@ -139,12 +141,18 @@ class WorkloadRig(Rig):
         await self.settle()
 
     async def roll(self) -> None:
-        """Pods run and end until all has settled."""
+        """Pods run and end until nothing changes any more."""
+        still = 0
         for _ in range(12):
             await self.settle()
+            before = self.host.feed.revision, self.tenant.feed.revision
             await self.run_pods()
             await self.kubelets_end()
             await self.advance(1)
+            after = self.host.feed.revision, self.tenant.feed.revision
+            still = still + 1 if before == after else 0
+            if still == 2:
+                return
 
 
 def _waits(pod: Obj) -> bool:
