@@ -54,6 +54,8 @@ JSON_NAMING: Mapping[str, GVR] = MappingProxyType({"serviceName": SERVICES, "sec
 """Field of such JSON, at any depth → kind. Source: kubernetes-sigs.github.io/aws-load-balancer-controller."""
 IN_JSON = (*KEYED, _ALB + "auth-idp-oidc")
 
+WRITER = "vapi-syncer"
+"""Field manager of what the syncer writes in the tenant."""
 MAX_KEY = 63
 """Characters of an annotation's key after its prefix."""
 
@@ -216,8 +218,18 @@ def _secrets_in(text: str) -> Iterator[str]:
             todo.extend(value)
 
 
-def status(_virtual: Obj, host: Obj) -> Obj:
-    return {"loadBalancer": {}, **(host.get("status") or {})}
+def status(virtual: Obj, host: Obj) -> Obj | None:
+    """The host's addresses; where it has none, ours of before go, and what others wrote in the tenant stays.
+
+    A tenant may run an ingress controller of its own; whose the status is, managedFields tell.
+    """
+    theirs: Obj = host.get("status") or {}
+    if (theirs.get("loadBalancer") or {}).get("ingress"):
+        return theirs
+    managers = virtual["metadata"].get("managedFields") or ()
+    if any(m.get("manager") == WRITER and m.get("subresource") == "status" for m in managers):
+        return {"loadBalancer": {}}
+    return None
 
 
 def translator(naming: Mapping[str, GVR] = NAMING) -> Translator:

@@ -86,6 +86,15 @@ async def test_an_ingress_takes_its_secret_along_and_brings_addresses_back() -> 
         await r.admin.update(INGRESSES, there, subresource="status")
         await r.settle()
         assert r.the(INGRESSES, "web")["status"] == {"loadBalancer": {"ingress": [{"ip": "192.0.2.1"}]}}
+        there = r.the_twin(INGRESSES, "web")
+        await r.admin.update(INGRESSES, {**there, "status": {"loadBalancer": {}}}, subresource="status")
+        await r.settle()
+        assert r.the(INGRESSES, "web")["status"] == {"loadBalancer": {}}
+        here = r.the(INGRESSES, "web")
+        here["status"] = {"loadBalancer": {"ingress": [{"hostname": "of-the-tenant.example.com"}]}}
+        await r.virtual.update(INGRESSES, here, subresource="status")
+        await r.settle()
+        assert r.the(INGRESSES, "web")["status"] == here["status"]
 
 
 async def test_the_class_that_the_host_chose_stays_and_other_additions_go() -> None:
