@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 
 CONFLICT_RETRY_S = 30.0
 """A filtered watch does not see a foreign object go."""
+RETREAT_S, RETREAT_AGAIN_S = 5.0, 0.25
+"""A host tells of a deletion a moment before its numbers are free again: so long they are asked for."""
 PARKED_RETRY_S = 30.0
 """A parked pod is woken by its references; this is for the case that nobody does."""
 
@@ -59,6 +61,7 @@ async def create(engine: Engine, work: Work) -> None:
         await _retreat(engine, work, body, error)
         return
     log.debug("host object created", extra={"resource": work.row.resource.resource, "key": work.key[1:]})
+    engine.tables.refused_at.pop(work.key, None)
     twin = engine.informers[work.row.resource].answered(answer)
     engine.tables.deleted.pop(work.key, None)
     if work.row.update is None:
@@ -79,6 +82,10 @@ async def _retreat(engine: Engine, work: Work, body: Obj, refused: ClusterError)
     less = work.row.retreat(body)
     if less is None or isinstance(refused, Unreachable) or refused.code not in (422, 500):
         raise refused
+    now = engine.clock.monotonic()
+    if now - engine.tables.refused_at.setdefault(work.key, now) < RETREAT_S:
+        raise Retry(RETREAT_AGAIN_S)
+    engine.tables.refused_at.pop(work.key, None)
     await engine.limiter.take(work.row.priority)
     try:
         answer = await engine.host.create(work.row.resource, work.row.creation(less))

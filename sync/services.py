@@ -49,7 +49,9 @@ EXTERNAL_NAME = "ExternalName"
 ANSWER_S = 10.0
 """A tenant waits no longer than this for a host that is silent; what it makes later, the engine releases."""
 AGAIN_S = 0.05
-"""Between two looks at a predecessor that is still going."""
+"""Between two looks at a predecessor that is still going. A host tells of a deletion before its numbers are free."""
+TAKEN = "already allocated"
+"""In what a host says of a number that somebody has. Source: ipallocator.ErrAllocated, portallocator.ErrAllocated."""
 NO_HOST = "the host cluster cannot be reached, and Services get their addresses from it: try again"
 STILL_GOING = "the host object of a deleted Service of that name is still there: try again"
 _PIECE = 64
@@ -210,18 +212,21 @@ class _Asked:
                     return await self._change(found, desired)
                 return await self._make(desired)
             except ClusterError as error:
-                if isinstance(error, Unreachable) or error.code not in (404, 409, 422):
+                taken = TAKEN in error.message
+                if isinstance(error, Unreachable) or not (taken or error.code in (404, 409, 422)):
                     raise
                 if error.code == 404 and found is None:
                     raise  # the namespace is missing
-                if error.code == 422:
-                    # its own predecessor may have what it asks for, or one of another name
-                    predecessor = found is None and await self._find() is not None
-                    if not predecessor and (refused or not await free(self._host, desired)):
-                        raise
-                    refused = not predecessor
-                else:
+                if not taken and error.code != 422:
                     await asyncio.sleep(0)
+                elif found is None and await self._find() is not None:
+                    pass  # its own predecessor may have what it asks for
+                elif not taken or refused:
+                    raise
+                else:
+                    refused = True
+                    if not await free(self._host, desired):
+                        await asyncio.sleep(AGAIN_S)
                 look = True
 
     async def _make(self, desired: Obj) -> Obj:

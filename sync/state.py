@@ -63,9 +63,11 @@ class Tables:
     """Referrer → references it waits for."""
     parked_at: dict[Key, float] = field(default_factory=dict)
     """Since when."""
+    refused_at: dict[Key, float] = field(default_factory=dict)
+    """Since when the host refuses the numbers of a twin that it had."""
 
     def forget(self, key: Key) -> None:
-        for table in (self.clean, self.settled, self.deleted, self.told, self.held, self.parked_at):
+        for table in (self.clean, self.settled, self.deleted, self.told, self.held, self.parked_at, self.refused_at):
             table.pop(key, None)
         self.suspect.discard(key)
         self.refused.discard(key)

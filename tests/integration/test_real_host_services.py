@@ -286,11 +286,12 @@ def robbed(a: Tenant, twin: str, thief: Any) -> Iterator[None]:
 
 def test_our_own_service_is_put_back_with_its_address_and_its_slice(box: Tenant) -> None:
     own = partial(box.host.json, "-n", box.namespace, "get")
-    address = own("service", box.name)["spec"]["clusterIP"]
+    address, uid = own("service", box.name)["spec"]["clusterIP"], own("service", box.name)["metadata"]["uid"]
     box.host_kubectl("delete", f"service/{box.name}", f"endpointslice/{box.name}")
-    until(lambda: call(box, "https://kubernetes.default.svc/version"), lambda said: '"1"' in said)
-    again = own("service", box.name)
+    again = until(lambda: own("service", box.name), lambda found: found["metadata"]["uid"] != uid)
     assert again["spec"]["clusterIP"] == address
+    until(lambda: own("endpointslice", box.name))
+    until(lambda: call(box, "https://kubernetes.default.svc/version"), lambda said: '"1"' in said)
     for obj in (again, own("endpointslice", box.name)):
         assert [o["name"] for o in obj["metadata"]["ownerReferences"]] == [f"vapi-{box.name}"]
 

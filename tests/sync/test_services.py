@@ -321,11 +321,14 @@ async def rob(b: Bench, twin: Obj) -> None:
     await b.host.client("admin").create(SERVICES, thief)
 
 
-async def test_a_twin_whose_numbers_are_gone_has_others_and_so_has_the_tenant() -> None:
+async def test_a_twin_whose_numbers_are_gone_has_others_and_so_has_the_tenant(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     told: list[str] = []
     async with bench() as b:
         made = await b.client.create(SERVICES, service("web", type="NodePort"))
         await rob(b, b.the_twin("web"))
+        monkeypatch.setattr("sync.converge.RETREAT_S", 0.5)
         async with synced(b, told=told):
             await until(lambda: told)
         after, twin = await b.client.get(SERVICES, "default", "web"), b.the_twin("web")
@@ -337,8 +340,11 @@ async def test_a_twin_whose_numbers_are_gone_has_others_and_so_has_the_tenant() 
         assert made["spec"]["clusterIP"] in told[0]
 
 
-async def test_a_syncer_that_died_between_the_new_numbers_and_the_tenant_ends_the_same() -> None:
+async def test_a_syncer_that_died_between_the_new_numbers_and_the_tenant_ends_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """The twin has numbers of its own by then; the tenant's are still somebody else's."""
+    monkeypatch.setattr("sync.converge.RETREAT_S", 0.5)
     async with bench() as b:
         await b.client.create(SERVICES, service("web", type="NodePort"))
         twin = b.the_twin("web")
@@ -349,6 +355,19 @@ async def test_a_syncer_that_died_between_the_new_numbers_and_the_tenant_ends_th
         async with synced(b) as syncer:
             await until(lambda: syncer.twin(Ref(SERVICES, "default", "web")))
             await until(lambda: same_address(b))
+
+
+async def test_numbers_that_are_free_a_moment_later_are_had_again() -> None:
+    told: list[str] = []
+    async with bench() as b:
+        made = await b.client.create(SERVICES, service("web", type="NodePort"))
+        await rob(b, b.the_twin("web"))
+        async with synced(b, told=told) as syncer:
+            await until(lambda: syncer.queue.delayed)
+            await b.host.client("admin").delete(SERVICES, HOST_NAMESPACE, "thief")
+            await until(lambda: b.twin("web"))
+        assert b.the_twin("web")["spec"]["clusterIP"] == made["spec"]["clusterIP"]
+        assert told == []
 
 
 def same_address(b: Bench) -> bool:
