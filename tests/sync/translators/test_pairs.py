@@ -14,6 +14,7 @@ import yaml
 
 from sync.translator import Context, ServiceLink
 from sync.translators.table import BY_RESOURCE
+from sync.workloads.rows import ROWS
 from vapi.gvk import Obj
 
 PAIRS = Path(__file__).parent.parent / "pairs"
@@ -49,7 +50,8 @@ CONTEXTS = {
 
 def translate(path: Path) -> Obj:
     virtual = yaml.safe_load(path.read_text())
-    row = next(t for gvr, t in BY_RESOURCE.items() if gvr.resource == path.parent.name)
+    rows = {**{gvr.resource: row for gvr, row in BY_RESOURCE.items()}, **ROWS}
+    row = rows[path.parent.name]
     before = copy.deepcopy(virtual)
     desired = row.to_host(virtual, CONTEXTS.get(path.name.partition(".")[0], CONTEXT))
     assert virtual == before
