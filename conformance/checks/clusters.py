@@ -41,17 +41,22 @@ class Clusters:
         self._processes: list[subprocess.Popen[str]] = []
 
     def setting(self, variant: str, namespace: str) -> Setting:
-        """With a namespace of that name in it. Raises Unmet if it cannot be started, the same each time."""
+        """With a namespace of that name in it. Raises Unmet."""
+        found = self.cluster(variant)
+        setting = Setting(found.api, found.kubeconfig, namespace, False, found.below)
+        if get(found.api, f"{CORE}/namespaces/{namespace}") is None:
+            make_namespace(setting)
+        return setting
+
+    def cluster(self, variant: str) -> Cluster:
+        """Raises Unmet if it cannot be started, the same each time."""
         with self._lock:
             if variant not in self._running:
                 self._running[variant] = self._started(variant)
             found = self._running[variant]
         if isinstance(found, Unmet):
             raise found
-        setting = Setting(found.api, found.kubeconfig, namespace, False, found.below)
-        if get(found.api, f"{CORE}/namespaces/{namespace}") is None:
-            make_namespace(setting)
-        return setting
+        return found
 
     def _started(self, variant: str) -> Cluster | Unmet:
         # a session of its own: Ctrl-C ends it through its input, not at once
