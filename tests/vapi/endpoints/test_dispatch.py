@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from tests.vapi.endpoints.servers import CONFIGMAPS, PARTIAL, TABLE, api, configmap
 from vapi import encoding
+from vapi.endpoints.http import LARGE_BODY_BYTES
 
 NOT_FOUND = {"message": "the server could not find the requested resource", "reason": "NotFound", "details": {}}
 
@@ -489,3 +492,19 @@ async def test_a_tunnel_without_a_host_is_503() -> None:
         answer = await server.get("/api/v1/namespaces/default/services/s/proxy/")
         assert answer.status == 503
         assert answer.message == 'no endpoints available for service "s"'
+
+
+async def test_large_patches_go_one_after_the_other_and_all_arrive() -> None:
+    async with api() as server:
+        await server.create(CONFIGMAPS, configmap("c1"))
+        large = {key: key * (LARGE_BODY_BYTES + 1) for key in "abc"}
+        merge = {"Content-Type": "application/merge-patch+json"}
+        patches = [{"data": {key: value}} for key, value in large.items()]
+        answers = await asyncio.gather(
+            *(server.send("PATCH", f"{CONFIGMAPS}/c1", patch, headers=merge) for patch in patches)
+        )
+        assert [answer.status for answer in answers] == [200, 200, 200]
+        stored = (await server.get(f"{CONFIGMAPS}/c1")).json["data"]
+        assert {key: len(value) for key, value in stored.items() if key in large} == dict.fromkeys(
+            large, LARGE_BODY_BYTES + 1
+        )
