@@ -37,6 +37,8 @@ def _claim_template(given: Obj, namespace: str, context: Context) -> Obj:
     }
     metadata["annotations"] = persistentvolumeclaims.without_hosts_keys(metadata["annotations"])
     spec = persistentvolumeclaims.host_spec(_claim(given), namespace, context)
+    if persistentvolumeclaims.storage_class(_claim(given)) is None:
+        spec.pop("storageClassName", None)  # the host's default of the day: a claim template cannot change
     return {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": metadata, "spec": spec}
 
 

@@ -317,6 +317,8 @@ class ChildMirrors:
         await self._tell_host(look, virtual, live)
         if look.key[0] == PODS:
             virtual = await self._bound(virtual, live)
+        elif look.key[0] == CLAIMS:
+            await self._engine.hooks.before_bound(live)
         virtual = await self._brought_back(look, virtual, live)
         await self._status(look, virtual, live)
 
