@@ -39,6 +39,10 @@ def _template() -> Obj:
     return {"metadata": {"labels": {"app": "web"}}, "spec": pod("x")["spec"]}
 
 
+def _ending() -> Obj:
+    return {"spec": pod("x", restartPolicy="Never")["spec"]}
+
+
 @dataclass(frozen=True, slots=True)
 class Kind:
     """`made` and the object of `edit`: the tenant's, and a merge patch of its host copy; `user`: a pod it is sent for.
@@ -53,6 +57,7 @@ class Kind:
     prefix: str = CORE
     user: Obj | None = None
     before: tuple[tuple[str, str, Obj], ...] = field(default=())  # (prefix, plural, object) that has to be there first
+    variant: str = ""  # of a virtual cluster beside, where the one under test does not send this kind
 
 
 _APP = {"matchLabels": {"app": "web"}}
@@ -131,12 +136,31 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
             {"spec": {"minReadySeconds": 7}},
             prefix=APPS,
         ),
+        **{
+            kind: Kind(
+                f"{kind.lower()}s",
+                _with("kept", spec={"replicas": 1, "selector": _APP, "template": _template()}),
+                {"spec": {"replicas": 2}},
+                prefix=APPS,
+                variant="host-workloads",
+            )
+            for kind in ("Deployment", "ReplicaSet", "StatefulSet")
+        },
+        "CronJob": Kind(
+            "cronjobs",
+            _with("kept", spec={"schedule": "0 0 1 1 *", "jobTemplate": {"spec": {"template": _ending()}}}),
+            {"spec": {"schedule": "0 0 2 2 *"}},
+            prefix="/apis/batch/v1",
+            variant="host-workloads",
+        ),
     }
 )
 
 
 def put_back(kind: str, s: Setting) -> None:
-    row, host = KINDS[kind], s.host
+    row = KINDS[kind]
+    s = s.beside(row.variant) if row.variant else s
+    host = s.host
     for prefix, plural, obj in row.before:
         s.create(plural, obj, prefix=prefix)
     mine = _settled(s, row)

@@ -152,15 +152,29 @@ def _used(other: Setting) -> tuple[str, dict[str, str]]:
 
 def host_port_clash_is_told_in_the_tenants_names(s: Setting) -> None:
     """Two tenants want one port of one node: the second waits, and reads why."""
+    port = _free_port(s)
+    _clash(s, {"ports": [{"containerPort": 80, "hostPort": port}]})
+
+
+def host_network_clash_is_told_in_the_tenants_names(s: Setting) -> None:
+    _clash(s, {"ports": [{"containerPort": _free_port(s)}]}, hostNetwork=True)
+
+
+def _free_port(s: Setting) -> int:
+    """Below those of NodePorts, and of this check alone."""
+    return 20_000 + int(s.namespace.removeprefix("check-"), 36) % 9_000
+
+
+def _clash(s: Setting, asked: Obj, **spec: Any) -> None:
     s.containers()
-    other, port = s.beside("plain"), 20_000 + hash(s.namespace) % 9_000
-    asked = {"ports": [{"containerPort": 80, "hostPort": port}]}
-    first = s.running(pod("web", container=asked))
+    other = s.beside("plain")
+    first = s.running(pod("web", container=asked, **spec))
     node = nodes(s.host.api)[first["spec"]["nodeName"]]
     same_node = {"kubernetes.io/hostname": node["metadata"]["labels"]["kubernetes.io/hostname"]}
-    other.create("pods", pod("web", container=asked, nodeSelector=same_node))
-    look = lambda: other.events(of="web", reason="FailedScheduling")  # noqa: E731
-    told = until(look, bool, "the event FailedScheduling", LONG_S)[-1]["message"]
+    other.create("pods", pod("web", container=asked, nodeSelector=same_node, **spec))
+    told = until(lambda: other.events(of="web", reason="FailedScheduling"), bool, "the event FailedScheduling", LONG_S)[
+        -1
+    ]["message"]
     if "port" not in told or "-x-" in told or other.host.namespace in told or s.host.namespace in told:
         raise Failed(f"the event does not tell of the port in the tenant's names: {told}")
     expect((other.get("pods", "web") or {})["status"]["phase"], "Pending", "phase of the second pod")

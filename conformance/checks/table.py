@@ -57,6 +57,9 @@ _PODS: Mapping[str, Check] = {
     "a host port that another tenant has is told in the tenant's names": (
         nodes.host_port_clash_is_told_in_the_tenants_names
     ),
+    "the host's network with a port that another tenant has is told alike": (
+        nodes.host_network_clash_is_told_in_the_tenants_names
+    ),
     "one manifest runs in two clusters at once": workloads.same_manifest_in_two_clusters,
 }
 _SERVICES: Mapping[str, Check] = {
