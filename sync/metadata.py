@@ -52,6 +52,8 @@ FROM_HOST, TO_HOST = "from-host", "to-host"
 
 TEMPLATE = "vapi.dev/template"
 """JSON: the tenant's template, on what the host's controllers make of it: it is never translated back."""
+STATEFUL_SET = "vapi.dev/stateful-set"
+"""Of the tenant's name, on claims: they outlive their set."""
 MIRRORED = "vapi.dev/mirrored"
 """namespace/name of the tenant's mirror, on what the host's controllers have made."""
 RENEW_AT = "vapi.dev/renew-at"

@@ -23,11 +23,12 @@ def to_spec(virtual: Obj, context: Context) -> Obj:
     if spec.get("serviceName"):
         spec["serviceName"] = context.host_name(spec["serviceName"], namespace)
     if spec.get("volumeClaimTemplates"):
-        spec["volumeClaimTemplates"] = [_claim_template(t, namespace, context) for t in spec["volumeClaimTemplates"]]
+        spec["volumeClaimTemplates"] = [_claim_template(t, virtual, context) for t in spec["volumeClaimTemplates"]]
     return spec
 
 
-def _claim_template(given: Obj, namespace: str, context: Context) -> Obj:
+def _claim_template(given: Obj, virtual: Obj, context: Context) -> Obj:
+    namespace = virtual["metadata"]["namespace"]
     source: Obj = {"metadata": given["metadata"]}
     metadata: dict[str, Any] = {
         "name": given["metadata"]["name"],
@@ -36,6 +37,7 @@ def _claim_template(given: Obj, namespace: str, context: Context) -> Obj:
         | {md.TEMPLATE: template.carried({k: v for k, v in given.items() if k != "status"})},
     }
     metadata["annotations"] = persistentvolumeclaims.without_hosts_keys(metadata["annotations"])
+    metadata["annotations"][md.STATEFUL_SET] = virtual["metadata"]["name"]
     spec = persistentvolumeclaims.host_spec(_claim(given), namespace, context)
     if persistentvolumeclaims.storage_class(_claim(given)) is None:
         spec.pop("storageClassName", None)  # the host's default of the day: a claim template cannot change

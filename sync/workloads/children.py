@@ -6,17 +6,14 @@ keep uids and names; the bodies are in the informers and in the tenant's cache.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Mapping
 
 from sync import metadata as md
 from sync.informer import HostInformer
 from sync.ownership import Twin
 from sync.translator import Translator
-from sync.translators.statefulsets import STATEFULSETS
 from sync.virtual import Record, VirtualCluster
 from sync.workloads.mirror import ChildKind, Owner
-from vapi.control.kinds import CLAIMS
 from vapi.gvk import GVR, Obj
 
 Key = tuple[GVR, str]
@@ -32,9 +29,11 @@ class Children:
         virtual: VirtualCluster,
         kinds: Mapping[GVR, ChildKind],
         informers: Mapping[GVR, HostInformer],
+        workloads: Iterable[HostInformer],
         concerned: Callable[[Key], None],
     ) -> None:
         self._virtual = virtual
+        self._rows = tuple(workloads)
         self._kinds = kinds
         self._informers = informers
         self._concerned = concerned
@@ -60,9 +59,6 @@ class Children:
         self._workloads[after.uid] = (row, after)
         if not known:
             self._concern_all(after.uid)
-            if row.resource == STATEFULSETS:
-                for key in [k for k in self._names if k[0] == CLAIMS]:
-                    self._concerned(key)
 
     def host_changed(self, resource: GVR, before: Twin | None, after: Twin | None) -> None:
         if before is not None and (after is None or after.uid != before.uid or after.controller != before.controller):
@@ -137,13 +133,6 @@ class Children:
         entry = self._virtual.cached(key[0], *place) if place else None
         return entry if entry is not None and entry.uid == key[1] else None
 
-    def is_ours(self, twin: Twin) -> bool:
-        """Whether a child is one of the tenant's workloads', for all that its controller tells."""
-        return not twin.controller or self._is_known(twin.controller)
-
-    def _is_known(self, host_uid: str) -> bool:
-        return host_uid in self._workloads or any((gvr, host_uid) in self._names for gvr in self._kinds)
-
     def runs(self, virtual_uid: str) -> bool:
         """Whether the tenant's object of that uid is a workload on the host, or a child of one."""
         return any((gvr, virtual_uid) in self._names for gvr in self._kinds) or any(
@@ -155,9 +144,9 @@ class Children:
 
     def owner(self, resource: GVR, twin: Twin) -> Owner | None:
         """None: nothing of the tenant's controls it (yet)."""
-        if resource == CLAIMS:
-            return self._owner_of_claim(twin)
-        found = self._workloads.get(twin.controller)
+        if not twin.controller:
+            return None
+        found = self._workload(twin.controller)
         if found is not None:
             return self._of_workload(*found)
         for gvr, kind in self._kinds.items():
@@ -175,9 +164,14 @@ class Children:
         obj: Obj | None = entry.obj() if entry is not None and there else None
         return Owner(row.gvk, twin.object_namespace, twin.object_name, twin.object_uid, twin.name, twin.uid, obj)
 
-    def _owner_of_claim(self, twin: Twin) -> Owner | None:
-        """A StatefulSet, by the name: claims outlive their set."""
-        for row, workload in self._workloads.values():
-            if row.resource == STATEFULSETS and re.search(f"-{re.escape(workload.name)}-[0-9]+$", twin.name):
-                return self._of_workload(row, workload)
+    def _workload(self, host_uid: str) -> tuple[Translator, Twin] | None:
+        """What our own create has just answered, the watch tells nobody of."""
+        found = self._workloads.get(host_uid)
+        if found is not None or any((gvr, host_uid) in self._names for gvr in self._kinds):
+            return found
+        for informer in self._rows:
+            for twin in informer.twins():
+                if twin.uid == host_uid and informer.is_twin(twin):
+                    self._workloads[host_uid] = (informer.row, twin)
+                    return informer.row, twin
         return None

@@ -78,9 +78,17 @@ def child_name(owner: Owner | None, host_name: str) -> str:
     translated = owner.translated(host_name)
     if translated != host_name:
         return translated
-    if f"-{owner.host_name}-" in host_name:  # a claim: template, set, ordinal
-        return host_name.replace(f"-{owner.host_name}-", f"-{owner.name}-")
     return f"{owner.name}-{host_name[-RANDOM:]}"
+
+
+def claim_name(host: Obj) -> str:
+    """Template, set and ordinal; the set may be gone. Raises KeyError."""
+    annotations = host["metadata"].get("annotations") or {}
+    tenants = template.tenant_template(annotations)
+    if tenants is None:
+        raise KeyError(md.TEMPLATE)
+    ordinal = host["metadata"]["name"].rpartition("-")[2]
+    return f"{tenants['metadata']['name']}-{annotations[md.STATEFUL_SET]}-{ordinal}"
 
 
 def mirror_labels(host: Obj, owner: Owner | None, name: str, own: Iterable[str] | None = None) -> dict[str, str]:
@@ -125,8 +133,8 @@ def new_mirror(kind: ChildKind, host: Obj, owner: Owner | None, namespace: str, 
     }
     if there.get("generateName") and owner is not None:
         metadata["generateName"] = owner.translated(there["generateName"])
-    if owner is not None and owner.obj is not None:
-        metadata["ownerReferences"] = [reference(owner)]
+    if owner is not None and owner.obj is not None and kind.gvr != kinds.CLAIMS:
+        metadata["ownerReferences"] = [reference(owner)]  # of a claim it would be the end of the data
     return {**made, "apiVersion": kind.gvk.api_version, "kind": kind.gvk.kind, "metadata": metadata}
 
 
@@ -198,8 +206,10 @@ def _job(host: Obj, owner: Owner | None, name: str) -> Obj:
 def _revision(host: Obj, owner: Owner | None, name: str) -> Obj:
     """In the tenant's terms from what we sent, so that `kubectl rollout undo` puts the tenant's template back."""
     tenants = _carried(host["data"]["spec"]["template"])
+    own: Obj = (owner.obj["metadata"].get("annotations") or {}) if owner is not None and owner.obj is not None else {}
+    kept = {key: own[key] for key in (md.LAST_APPLIED,) if key in own}  # it never leaves the tenant
     return {
-        "metadata": {"labels": mirror_labels(host, owner, name), "annotations": mirror_annotations(host)},
+        "metadata": {"labels": mirror_labels(host, owner, name), "annotations": mirror_annotations(host) | kept},
         "data": {"spec": {"template": {**tenants, "$patch": "replace"}}},
         "revision": host.get("revision", 0),
     }

@@ -29,7 +29,7 @@ from sync.virtual import Record
 from sync.workloads import leftovers, podmirror
 from sync.workloads.children import Children, Key
 from sync.workloads.events import ChildEvents
-from sync.workloads.mirror import CHILD_KINDS, ChildKind, Owner, child_name, new_mirror, owners
+from sync.workloads.mirror import CHILD_KINDS, ChildKind, Owner, child_name, claim_name, new_mirror, owners
 from vapi.clock import Clock
 from vapi.control.kinds import CLAIMS
 from vapi.control.workqueue import QueueClosed, Retry, WorkQueue
@@ -95,7 +95,11 @@ class ChildMirrors:
         self._informers = informers
         self.queue: WorkQueue[Key] = WorkQueue(clock=engine.clock, refill=self._all_keys)
         self.children = Children(
-            virtual=engine.virtual, kinds=self._kinds, informers=informers, concerned=self._concerned
+            virtual=engine.virtual,
+            kinds=self._kinds,
+            informers=informers,
+            workloads=[engine.informers[row.resource] for row in rows],
+            concerned=self._concerned,
         )
         self._workload_rows = {row.resource for row in rows}
         for gvr, informer in informers.items():
@@ -236,7 +240,7 @@ class ChildMirrors:
     def _is_seen(self, look: Look) -> bool:
         """Whether the tenant may see a child that it has not seen yet: its workload made it, or left it behind."""
         if look.owner is not None:
-            return look.owner.obj is not None or look.kind.gvr == CLAIMS
+            return look.owner.obj is not None
         twin = look.there
         return not twin.controller and twin.kind == "" and twin.value is not None and md.TEMPLATE.encode() in twin.value
 
@@ -276,7 +280,8 @@ class ChildMirrors:
         if not self._may_create(namespace):
             raise Retry(REFUSED_AGAIN_S)
         try:
-            mirror = new_mirror(look.kind, live, look.owner, namespace, self._free_name(look, namespace))
+            wanted = claim_name(live) if look.key[0] == CLAIMS else child_name(look.owner, look.there.name)
+            mirror = new_mirror(look.kind, live, look.owner, namespace, self._free_name(look, namespace, wanted))
         except KeyError:
             return  # the host made it before it had our template: nothing that the tenant could be told
         node = (live.get("spec") or {}).get("nodeName")
@@ -295,11 +300,9 @@ class ChildMirrors:
         entry = self._engine.virtual.cached(NAMESPACES, "", namespace)
         return entry is not None and not entry.deleting
 
-    def _free_name(self, look: Look, namespace: str) -> str:
-        """The owner's with its suffix; the host's where a tenant's own has that. Raises Retry."""
-        twin = look.there
-        wanted = child_name(look.owner, twin.name)
-        for name in (wanted, twin.name):
+    def _free_name(self, look: Look, namespace: str, wanted: str) -> str:
+        """`wanted`; the host's where a tenant's own has that. Raises Retry."""
+        for name in (wanted, look.there.name):
             there = self._engine.virtual.cached(look.key[0], namespace, name)
             if there is None:
                 return name

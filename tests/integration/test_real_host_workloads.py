@@ -25,7 +25,8 @@ WAYS = ("host", "virtual")
 
 
 def arguments(way: str) -> tuple[str, ...]:
-    return tuple(f"--workloads-{kind}={way}" for kind in KINDS)
+    """All nodes are seen, or a DaemonSet of ours would have none to be on before other pods have one."""
+    return ("--sync-nodes-mode=all", *(f"--workloads-{kind}={way}" for kind in KINDS))
 
 
 @pytest.fixture(scope="module", params=WAYS)
@@ -157,6 +158,45 @@ def test_a_stateful_set_keeps_its_names_over_a_rollout(one: Tenant) -> None:
     assert one.get("statefulset", "db")["spec"]["template"]["spec"]["containers"][0]["env"][0]["value"] == "1"
 
 
+def test_a_stateful_sets_claims_keep_their_data_over_a_restart_and_without_it(one: Tenant) -> None:
+    claim = {
+        "metadata": {"name": "data"},
+        "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "10Mi"}}},
+    }
+    store = workload(
+        "StatefulSet",
+        "store",
+        serviceName="store",
+        replicas=1,
+        command=shell("echo started >> /data/log; sleep 1000"),
+        container={"volumeMounts": [{"name": "data", "mountPath": "/data"}]},
+        volumeClaimTemplates=[claim],
+    )
+    until(lambda: one.find("storageclass", "local-path", ""))
+    one.vapi.apply(store)
+    rolled_out(one, "statefulset/store")
+    uid = one.get("pvc", "data-store-0")["metadata"]["uid"]
+    one.kubectl("rollout", "restart", "statefulset/store")
+    rolled_out(one, "statefulset/store")
+    one.kubectl("delete", "statefulset", "store")
+    until(lambda: pods(one, "app=store"), lambda found: not found)
+    one.vapi.kill()
+    one.vapi.start()
+    time.sleep(2)
+    assert "deletionTimestamp" not in one.get("pvc", "data-store-0")["metadata"]
+    one.vapi.apply(store)
+    rolled_out(one, "statefulset/store")
+    until(
+        lambda: one.kubectl("exec", "store-0", "--", "cat", "/data/log").split(), lambda said: said == ["started"] * 3
+    )
+    bound = one.get("pvc", "data-store-0")
+    assert (bound["metadata"]["uid"], bound["status"]["phase"]) == (uid, "Bound")
+    until(lambda: one.find("pv", bound["spec"]["volumeName"], ""))
+    one.kubectl("delete", "statefulset", "store")
+    one.kubectl("delete", "pvc", "data-store-0")
+    until(lambda: one.host.json("-n", one.namespace, "get", "pvc")["items"], lambda left: not left)
+
+
 def test_a_job_and_an_indexed_job_run_once(one: Tenant) -> None:
     one.vapi.apply(
         job("once", shell("echo done")),
@@ -250,6 +290,7 @@ def test_killed_in_the_middle_of_a_rollout_it_goes_on(one: Tenant) -> None:
         )
 
     until(uids, lambda both: both[0] == both[1] and len(both[0]) == 4)
+    until(lambda: pods(one, "app=steady"), lambda found: len(found) == 4)
     env = [p["spec"]["containers"][0]["env"][0]["value"] for p in pods(one, "app=steady")]
     assert env == ["3"] * 4
 

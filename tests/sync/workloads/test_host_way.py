@@ -129,6 +129,28 @@ async def test_a_stateful_sets_pods_have_their_ordinals() -> None:
         assert (pods[0]["spec"]["hostname"], pods[0]["spec"]["subdomain"]) == ("db-0", "db")
 
 
+async def test_a_stateful_sets_claims_are_seen_outlive_it_and_go_when_the_tenant_deletes_them() -> None:
+    async with workload_rig("statefulsets") as r:
+        spec = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
+        made = stateful_set()
+        made["spec"] |= {"replicas": 1, "volumeClaimTemplates": [{"metadata": {"name": "data"}, "spec": spec}]}
+        await r.virtual.create(kinds.STATEFUL_SETS, made)
+        await r.roll()
+        (claim,) = r.mirrors(kinds.CLAIMS)
+        assert claim["metadata"]["name"] == "data-db-0"
+        assert not claim["metadata"].get("ownerReferences")
+        (host,) = r.on_host(kinds.CLAIMS)
+        assert host["metadata"]["uid"] == claim["metadata"]["uid"]
+        (pod,) = r.mirrors(PODS)
+        assert pod["spec"]["volumes"][0]["persistentVolumeClaim"] == {"claimName": "data-db-0"}
+        await r.virtual.delete(kinds.STATEFUL_SETS, "default", "db", propagation=Propagation.BACKGROUND)
+        await r.roll()
+        assert (len(r.mirrors(PODS)), len(r.mirrors(kinds.CLAIMS)), len(r.on_host(kinds.CLAIMS))) == (0, 1, 1)
+        await r.virtual.delete(kinds.CLAIMS, "default", "data-db-0")
+        await r.settle()
+        assert (r.mirrors(kinds.CLAIMS), r.on_host(kinds.CLAIMS)) == ([], [])
+
+
 async def test_a_pod_that_the_tenant_deletes_is_deleted_on_the_host_with_its_grace_and_replaced() -> None:
     async with workload_rig("daemonsets") as r:
         await r.virtual.create(kinds.DAEMON_SETS, daemon_set())
