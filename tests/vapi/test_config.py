@@ -276,3 +276,18 @@ def test_priority_classes_go_one_way() -> None:
 
 def test_what_is_switched_off_is_not_sent() -> None:
     assert load({"sync_to_host_ingresses_enabled": "false"}, None, {}).not_sent == {"ingresses", "priorityclasses"}
+
+
+def test_a_real_host_runs_daemon_sets_unless_their_pods_are_placed_or_made_elsewhere() -> None:
+    assert loaded(host="in-cluster").host_workloads == ("daemonsets",)
+    assert loaded(host="in-cluster", workloads_jobs="host").host_workloads == ("daemonsets", "jobs")
+    assert loaded(host="in-cluster", workloads_daemonsets="virtual").host_workloads == ()
+    assert loaded(host="in-cluster", sync_nodes_mode="virtual").host_workloads == ()
+    assert loaded(host="in-cluster", controllers_external="true").host_workloads == ()
+    assert loaded().host_workloads == ()
+
+
+def test_workloads_of_a_host_that_cannot_run_them_are_refused_by_name() -> None:
+    assert "workloads.jobs: host: needs a host with controllers" in refusal(workloads_jobs="host")
+    found = refusal(host="in-cluster", workloads_jobs="host", sync_nodes_mode="virtual")
+    assert "workloads.jobs: host: with sync.nodes.mode virtual every kind must be virtual" in found
