@@ -276,5 +276,6 @@ ACTIONS: Mapping[Action, Callable[[Engine, Work], Awaitable[None]]] = MappingPro
         Action.KEEP: keep,
         Action.OBSERVE: observe,
         Action.RELEASE_VIRTUAL: release_virtual,
+        Action.RESTORE: converge.restore_there,
     }
 )

@@ -12,9 +12,9 @@ import logging
 from sync import metadata as md
 from sync.cluster import ClusterError, PatchType, Unreachable
 from sync.exact import beyond
-from sync.ownership import HostState, Twin, applier_patch, classify, is_unmarked_twin
+from sync.ownership import HostState, Twin, applier_patch, classify
 from sync.state import SYNC_ERROR, SYNC_WARNING, Engine, Key, Work, with_desired_hash
-from sync.translator import CLAIMS, Ref, Write
+from sync.translator import CLAIMS, Ref, Write, no_retreat
 from sync.translators.plain import contains
 from vapi.control.workqueue import Permanent, Retry
 from vapi.gvk import Obj
@@ -55,7 +55,7 @@ async def create(engine: Engine, work: Work) -> None:
     try:
         answer = await engine.host.create(work.row.resource, work.row.creation(body))
     except ClusterError as error:
-        if error.code == 409 and not isinstance(error, Unreachable):
+        if not isinstance(error, Unreachable) and (error.code == 409 or await _has_its_numbers(engine, work, error)):
             await _name_taken(engine, work)
             return
         await _retreat(engine, work, body, error)
@@ -128,16 +128,23 @@ def _tell_if_waiting(engine: Engine, work: Work, missing: list[Key]) -> None:
         engine.tell(work, SYNC_WARNING, f"not on the host yet: waits for {what}")
 
 
+async def _has_its_numbers(engine: Engine, work: Work, refused: ClusterError) -> bool:
+    """Whether the name is taken, for all that the refusal speaks of numbers: those are looked at first."""
+    may_ask_less = work.row.retreat is not no_retreat and refused.code in (422, 500)
+    return may_ask_less and await engine.get_host(work) is not None
+
+
 async def _name_taken(engine: Engine, work: Work) -> None:
     """Ours after all (an answer that was lost, a watch that lags, a label taken off), or somebody else's."""
     twin = await engine.get_host(work)
     if twin is None:
         raise Retry(0)
     state = classify(twin, work.identity, virtual_uid=work.virtual_uid, marked_uid=work.marked_uid)
+    if state is HostState.DEFACED:
+        await restore(engine, work, twin)
+        raise Retry(0)
     if state is not HostState.FOREIGN:
         raise Retry(0 if engine.informers[work.row.resource].get(twin.name) is not None else 1)
-    if await restore_marker(engine, work, twin):
-        raise Retry(0)
     engine.tell(
         work,
         SYNC_WARNING,
@@ -146,31 +153,43 @@ async def _name_taken(engine: Engine, work: Work) -> None:
     raise Retry(CONFLICT_RETRY_S)
 
 
-async def restore_marker(engine: Engine, work: Work, twin: Twin) -> bool:
-    """If `twin` is ours but for its label, give that back and say so."""
-    if not is_unmarked_twin(
-        twin,
-        work.identity,
-        virtual_uid=work.virtual_uid,
-        # nothing owns these: there the uid of the virtual object in its annotations is the proof
-        marked_uid=twin.uid if work.row.cluster_scoped or not work.row.anchored else work.marked_uid,
-        anchor_uid=engine.context.anchor_uid,
-    ):
-        return False
-    labels = engine.context.own_labels(work.identity.namespace)
+async def restore(engine: Engine, work: Work, twin: Twin) -> None:
+    """Give a defaced twin its labels and annotations back, and say so.
+
+    But not if it may be the twin of an object of the same name that is gone: then it goes.
+    """
+    await engine.limiter.take(work.row.priority)
+    if twin.object_uid not in ("", work.virtual_uid) or (work.row.marks and not work.marked_uid):
+        namespace = engine.context.twin_namespace(work.row)
+        await engine.host.delete(work.row.resource, namespace, twin.name, uid=twin.uid)
+        return
+    identity = work.identity
+    labels = engine.context.own_labels(identity.namespace)
     if work.row.cluster_scoped:
         labels = {md.MANAGED_BY: engine.context.marker(work.row)}
-    await engine.limiter.take(work.row.priority)
+    annotations = {
+        md.OBJECT_KIND: identity.kind,
+        md.OBJECT_NAME: identity.name,
+        md.OBJECT_UID: work.virtual_uid,
+        **({} if work.row.cluster_scoped else {md.OBJECT_NAMESPACE: identity.namespace}),
+        **({} if work.row.anchored else {md.STORE_ID: identity.store_id}),
+    }
     answer = await engine.host.patch(
         work.row.resource,
         engine.context.twin_namespace(work.row),
         twin.name,
-        {"metadata": {"uid": twin.uid, "labels": labels}},
+        {"metadata": {"uid": twin.uid, "labels": labels, "annotations": annotations}},
         content_type=PatchType.MERGE,
     )
     engine.informers[work.row.resource].answered(answer)
-    engine.tell(work, SYNC_WARNING, f"the label {md.MANAGED_BY} had been removed from the host object: restored")
-    return True
+    told = f"the label {md.MANAGED_BY} had" if twin.managed_by != identity.cluster else "annotations had"
+    engine.tell(work, SYNC_WARNING, f"{told} been removed from the host object: restored")
+
+
+async def restore_there(engine: Engine, work: Work) -> None:
+    """`restore`, as an action: the next look goes on from there."""
+    await restore(engine, work, work.there)
+    raise Retry(0)
 
 
 # --- bring the twin to what is desired ----------------------------------------------------------------

@@ -21,12 +21,17 @@ class HostState(StrEnum):
     STALE = "stale"  # the twin of an object of the same name that is gone
     OURS_DELETING = "ours, deleting"
     STALE_DELETING = "stale, deleting"
+    DEFACED = "ours, defaced"  # proven ours, but its labels or annotations no longer say so
     FOREIGN = "foreign"
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Which virtual object a host name stands for; `kind` as in metadata.kind_text."""
+    """Which virtual object a host name stands for; `kind` as in metadata.kind_text.
+
+    `anchor_uid`: that of what owns the twins of its kind; "": nothing does. `by_marker`: there is nothing in it that
+    could be somebody else's, so its label and its name are proof enough.
+    """
 
     cluster: str
     kind: str
@@ -34,6 +39,8 @@ class Identity:
     name: str
     host_name: str
     store_id: str = ""
+    anchor_uid: str = ""
+    by_marker: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -146,21 +153,36 @@ def classify(twin: Twin | None, identity: Identity, *, virtual_uid: str, marked_
     if twin is None:
         return HostState.ABSENT
     if twin.managed_by != identity.cluster or not _named(twin, identity):
-        return HostState.FOREIGN
-    fits = virtual_uid in ("", twin.object_uid) and marked_uid in ("", twin.uid)
+        return _unnamed(twin, identity, virtual_uid, marked_uid)
+    fits = twin.uid == marked_uid if marked_uid else virtual_uid in ("", twin.object_uid)
     if fits:
         return HostState.OURS_DELETING if twin.deleting else HostState.OURS
     return HostState.STALE_DELETING if twin.deleting else HostState.STALE
 
 
-def is_unmarked_twin(twin: Twin, identity: Identity, *, virtual_uid: str, marked_uid: str, anchor_uid: str) -> bool:
-    """Whether it is ours but for the label that somebody took off: proven by the mark, or by the anchor owning it."""
-    return (
-        twin.managed_by == ""
-        and _named(twin, identity)
-        and twin.object_uid == virtual_uid != ""
-        and (twin.uid == marked_uid if marked_uid else anchor_uid in twin.owners)
-    )
+def _unnamed(twin: Twin, identity: Identity, virtual_uid: str, marked_uid: str) -> HostState:
+    if not is_defaced(twin, identity, virtual_uid=virtual_uid, marked_uid=marked_uid):
+        return HostState.FOREIGN
+    if not twin.deleting:
+        return HostState.DEFACED
+    return HostState.OURS_DELETING if marked_uid else HostState.STALE_DELETING
+
+
+def is_defaced(twin: Twin, identity: Identity, *, virtual_uid: str, marked_uid: str) -> bool:
+    """Whether it is ours but for the label or the annotations that somebody took off or changed.
+
+    Proven by the mark, else by the anchor owning what stands on our name. Where nothing owns the kind, the uid of the
+    virtual object in its annotations proves it, or the label if that is enough.
+    """
+    if twin.name != identity.host_name or twin.store_id not in ("", identity.store_id):
+        return False
+    if marked_uid:
+        return twin.uid == marked_uid
+    if identity.anchor_uid:
+        return identity.anchor_uid in twin.owners
+    if twin.managed_by == "" and _named(twin, identity) and twin.object_uid == virtual_uid != "":
+        return True
+    return identity.by_marker and twin.managed_by == identity.cluster
 
 
 def _named(twin: Twin, identity: Identity) -> bool:

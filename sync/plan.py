@@ -1,8 +1,8 @@
 """Plan: what to do about a virtual object and its twin on the host, as one total table.
 
 States are found by `virtual_state` here and `ownership.classify`; nothing else
-decides. Source: design §6. Two columns of the design are spelled out: stale and
-deleting is WAIT whatever the row.
+decides. Source: design §6. Three columns of the design are spelled out: stale and
+deleting is WAIT whatever the row; what somebody has defaced gets its name back, or goes.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ class Action(StrEnum):
     KEEP = "keep"
     OBSERVE = "observe"
     RELEASE_VIRTUAL = "release virtual"
+    RESTORE = "restore"  # the labels and annotations by which it is ours
 
 
 NEEDS_PROOF = frozenset({Action.LOST, Action.RELEASE_VIRTUAL})
@@ -66,9 +67,20 @@ _ROWS: Mapping[VirtualState, tuple[Action, ...]] = {
     ),
 }
 
+_DEFACED: Mapping[VirtualState, Action] = {
+    VirtualState.ABSENT: Action.DELETE_HOST,
+    VirtualState.NEW: Action.RESTORE,
+    VirtualState.REALISED: Action.RESTORE,
+    VirtualState.ENDED: Action.RESTORE,
+    VirtualState.DELETING: Action.DELETE_HOST,
+}
+
 PLAN: Mapping[VirtualState, Mapping[HostState, Action]] = MappingProxyType(
     {
-        virtual: MappingProxyType(dict(zip(_COLUMNS, row, strict=True)) | {HostState.STALE_DELETING: Action.WAIT})
+        virtual: MappingProxyType(
+            dict(zip(_COLUMNS, row, strict=True))
+            | {HostState.STALE_DELETING: Action.WAIT, HostState.DEFACED: _DEFACED[virtual]}
+        )
         for virtual, row in _ROWS.items()
     }
 )

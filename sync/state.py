@@ -18,7 +18,7 @@ from sync.informer import HostInformer
 from sync.limiter import Limiter
 from sync.ownership import Identity, Twin
 from sync.references import References
-from sync.translator import Context, Ref, Translator
+from sync.translator import CLAIMS, Context, Ref, Translator
 from sync.virtual import Record, VirtualCluster
 from sync.wording import in_tenant_words
 from vapi.clock import Clock
@@ -197,6 +197,36 @@ class Engine:
                 informer.drop(known.name, known.uid)
             return None
         return informer.answered(obj)
+
+
+def identity_of(context: Context, row: Translator, key: Key, virtual: Obj | None) -> Identity:
+    owned = row.anchored and not row.cluster_scoped
+    return Identity(
+        context.marker(row),
+        row.kind_text,
+        *key[1:],
+        context.twin_name(row, key[2], key[1]),
+        store_id="" if row.anchored else context.store_id,
+        anchor_uid=context.anchor_uid if owned else "",
+        by_marker=row.cluster_scoped or (row.resource == CLAIMS and not (virtual and _volume(virtual))),
+    )
+
+
+def known_uid(row: Translator, virtual: Obj | None, twin: Twin | None) -> str:
+    """The host uid of its twin, where the virtual object tells it; "" else. Of a bound claim: by the volume."""
+    if virtual is None:
+        return ""
+    if row.marks:
+        return md.marked_host_uid(virtual)
+    if row.resource != CLAIMS or twin is None or twin.value is None:
+        return ""
+    volume = _volume(virtual)
+    return twin.uid if volume and volume == _volume(twin.obj()) else ""
+
+
+def _volume(claim: Obj) -> str:
+    """That it is bound to."""
+    return str((claim.get("spec") or {}).get("volumeName") or "")
 
 
 def with_desired_hash(desired: Obj) -> tuple[Obj, str]:

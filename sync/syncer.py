@@ -14,18 +14,17 @@ import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from sync import anchor, names
-from sync import metadata as md
 from sync.actions import ACTIONS, end
 from sync.cluster import Cluster, ClusterError, Unreachable
-from sync.converge import restore_marker
+from sync.converge import restore
 from sync.gate import Gate
 from sync.hooks import NoHooks, PodHooks, TwinLost
 from sync.informer import HostInformer
 from sync.limiter import Limiter
-from sync.ownership import HostState, Identity, Twin, classify
+from sync.ownership import HostState, Twin, classify
 from sync.plan import NEEDS_PROOF, Action, plan, virtual_state
 from sync.references import RELEASE_AFTER_S, References
-from sync.state import SYNC_ERROR, SYNC_WARNING, Engine, EventSink, Key, Work
+from sync.state import SYNC_ERROR, SYNC_WARNING, Engine, EventSink, Key, Work, identity_of, known_uid
 from sync.translator import (
     CONFIGMAPS,
     ENDPOINTS,
@@ -97,7 +96,7 @@ class Syncer:
         workers: int = WORKERS,
         gate: Gate | None = None,
     ) -> None:
-        """`context` without its callables and anchor_uid, which are filled in here; `gate` shared with the allocator."""
+        """`context` without its callables and anchor_uid, filled in here; `gate`: shared with the allocator."""
         clock = clock or SystemClock()
         self._rows = {row.resource: row for row in rows}
         self._store_id = store_id
@@ -475,28 +474,27 @@ class Syncer:
         if not engine.informers[resource].synced.is_set():
             raise Retry(REFUSED_AGAIN_S)  # the host refuses the kind; once it does not, all keys are looked at
         entry = engine.virtual.cached(resource, namespace, name)
-        host_name = engine.context.twin_name(row, name, namespace)
-        twin = engine.informers[resource].get(host_name)
+        twin = engine.informers[resource].get(engine.context.twin_name(row, name, namespace))
         revisions = (entry.revision if entry else 0, twin.revision if twin else 0)
         if engine.tables.clean.get(key) == revisions:
             return None
         virtual = entry.obj() if entry is not None else None
-        store_id = "" if row.anchored else engine.context.store_id
-        identity = Identity(engine.context.marker(row), row.kind_text, namespace, name, host_name, store_id)
         wanted = virtual is not None and row.wanted(virtual, engine.context)
-        marked = md.marked_host_uid(virtual) if virtual is not None and row.marks else ""
+        marked = known_uid(row, virtual, twin)
+        identity = identity_of(engine.context, row, key, virtual)
         return Work(key, row, identity, entry, virtual, twin, wanted, marked)
 
     async def _act(self, work: Work) -> None:
         if work.key in self._engine.tables.suspect:
-            work.twin = await self._engine.get_host(work)
+            await self._ask_host(work)
             self._engine.tables.suspect.discard(work.key)
         action = self._plan(work)
         if action in NEEDS_PROOF and not self._proven(work):
-            work.twin = await self._engine.get_host(work)
-            if work.twin is not None and await restore_marker(self._engine, work, work.twin):
-                raise Retry(0)
+            await self._ask_host(work)
             action = self._plan(work)
+            if action is Action.RESTORE:
+                await restore(self._engine, work, work.there)
+                raise Retry(0)
             if action not in NEEDS_PROOF:
                 raise Retry(1)  # the watch is behind; it will tell
         try:
@@ -508,6 +506,10 @@ class Syncer:
             self.touch(work.key)
         elif action in (Action.CONVERGE, Action.OBSERVE, Action.KEEP):
             self._note_clean(work)
+
+    async def _ask_host(self, work: Work) -> None:
+        work.twin = await self._engine.get_host(work)
+        work.marked_uid = known_uid(work.row, work.virtual, work.twin)
 
     def _plan(self, work: Work) -> Action:
         row = work.row

@@ -8,7 +8,7 @@ from itertools import product
 import pytest
 
 from sync import metadata as md
-from sync.ownership import HostState, Identity, Twin, classify, is_unmarked_twin, make_twin
+from sync.ownership import HostState, Identity, Twin, classify, make_twin
 from sync.plan import HOST_POD_GONE, PLAN, Action, VirtualState, plan, virtual_state
 from vapi.gvk import Obj
 
@@ -90,15 +90,44 @@ def test_a_marked_pod_owns_only_the_twin_of_its_mark() -> None:
     assert classify(twin, IDENTITY, virtual_uid="v1", marked_uid="h2") is HostState.STALE
 
 
-def test_a_twin_whose_marker_was_taken_off_is_known_by_mark_or_anchor() -> None:
-    twin = make_twin(host_pod(**{md.MANAGED_BY: ""}))
-    assert is_unmarked_twin(twin, IDENTITY, virtual_uid="v1", marked_uid="h1", anchor_uid="")
-    assert is_unmarked_twin(twin, IDENTITY, virtual_uid="v1", marked_uid="", anchor_uid="anchor")
-    assert not is_unmarked_twin(twin, IDENTITY, virtual_uid="v1", marked_uid="h2", anchor_uid="anchor")
-    assert not is_unmarked_twin(twin, IDENTITY, virtual_uid="v1", marked_uid="", anchor_uid="elsewhere")
-    assert not is_unmarked_twin(twin, IDENTITY, virtual_uid="v2", marked_uid="", anchor_uid="anchor")
-    other = make_twin(host_pod(**{md.MANAGED_BY: "other"}))
-    assert not is_unmarked_twin(other, IDENTITY, virtual_uid="v1", marked_uid="h1", anchor_uid="anchor")
+OWNED = dataclasses.replace(IDENTITY, anchor_uid="anchor")
+
+
+@pytest.mark.parametrize(
+    "spoilt",
+    [
+        {md.MANAGED_BY: ""},
+        {md.MANAGED_BY: "other"},
+        {md.OBJECT_NAME: ""},
+        {md.OBJECT_KIND: "Service"},
+        {md.OBJECT_NAMESPACE: "kube-system", md.OBJECT_UID: ""},
+    ],
+)
+def test_a_twin_that_somebody_defaced_is_known_by_mark_or_anchor(spoilt: dict[str, str]) -> None:
+    twin = make_twin(host_pod(**spoilt))
+    assert classify(twin, IDENTITY, virtual_uid="v1", marked_uid="h1") is HostState.DEFACED
+    assert classify(twin, OWNED, virtual_uid="v1") is HostState.DEFACED
+    assert classify(twin, OWNED, virtual_uid="") is HostState.DEFACED
+    assert classify(twin, OWNED, virtual_uid="v1", marked_uid="h2") is HostState.FOREIGN
+    assert classify(twin, dataclasses.replace(IDENTITY, anchor_uid="elsewhere"), virtual_uid="v1") is HostState.FOREIGN
+    assert classify(deleting(twin), OWNED, virtual_uid="v1", marked_uid="h1") is HostState.OURS_DELETING
+    assert classify(deleting(twin), OWNED, virtual_uid="v1") is HostState.STALE_DELETING
+
+
+def test_the_mark_proves_more_than_an_annotation() -> None:
+    twin = make_twin(host_pod(**{md.OBJECT_UID: "edited"}))
+    assert classify(twin, IDENTITY, virtual_uid="v1", marked_uid="h1") is HostState.OURS
+
+
+def test_what_nothing_owns_is_known_by_the_uid_or_where_that_is_enough_by_its_label() -> None:
+    unlabelled = make_twin(host_pod(**{md.MANAGED_BY: ""}))
+    nameless = make_twin(host_pod(**{md.OBJECT_NAME: ""}))
+    open_to_all = dataclasses.replace(IDENTITY, by_marker=True)
+    assert classify(unlabelled, IDENTITY, virtual_uid="v1") is HostState.DEFACED
+    assert classify(unlabelled, IDENTITY, virtual_uid="v2") is HostState.FOREIGN
+    assert classify(nameless, IDENTITY, virtual_uid="v1") is HostState.FOREIGN
+    assert classify(nameless, open_to_all, virtual_uid="v1") is HostState.DEFACED
+    assert classify(unlabelled, open_to_all, virtual_uid="v2") is HostState.FOREIGN
 
 
 def pod(*, mark: str = "", phase: str = "", reason: str = "", deleting: bool = False) -> Obj:
