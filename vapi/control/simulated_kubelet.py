@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import datetime as dt
 import ipaddress
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -33,9 +34,13 @@ NODE_NAMES = ("node-1", "node-2", "node-3")
 """Where nobody says how many."""
 POD_NETWORK = ipaddress.IPv4Network("10.244.0.0/16")
 NODE_NETWORK = ipaddress.IPv4Network("198.18.0.0/24")
-CAPACITY = {"cpu": "16", "memory": "32Gi", "pods": "110", "ephemeral-storage": "100Gi"}
+CAPACITY = {"cpu": "64", "memory": "256Gi", "pods": "1000", "ephemeral-storage": "1Ti"}
+"""More than most machines have: a pod costs nothing here, and who starts a thousand wants to see them run."""
 RUNS_FOR_S = 1.0
-"""How long a container that may end takes to succeed."""
+"""How long a container that may end takes to succeed, at least: one that says how long it sleeps takes that long."""
+FOR_EVER_S = 1e9
+_SLEEP = re.compile(r"\bsleep (\d+(?:\.\d+)?|infinity)([smhd]?)(?![\w.])")
+_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3_600, "d": 86_400}
 _LOOK_AGAIN_S = 2.0
 """For a volume's Secret or ConfigMap that is not there yet; a kubelet looks as often."""
 
@@ -192,7 +197,7 @@ class SimulatedKubelet(Controller[Name]):
                 pod["status"] = status
                 await self.client.update(PODS, pod, subresource="status")
             return
-        left = RUNS_FOR_S - (self.clock.now() - parse_rfc3339(pod["status"]["startTime"])).total_seconds()
+        left = runs_for_s(pod["spec"]) - (self.clock.now() - parse_rfc3339(pod["status"]["startTime"])).total_seconds()
         if left > 0:
             raise Retry(left)
         pod["status"] = succeeded_status(pod, now=self.clock.now())
@@ -257,6 +262,17 @@ def running_status(pod: Obj, *, host_ip: str, pod_ip: str, now: dt.datetime) -> 
     if spec.get("ephemeralContainers"):
         status["ephemeralContainerStatuses"] = [_container_status(c, started) for c in spec["ephemeralContainers"]]
     return status
+
+
+def runs_for_s(spec: Obj) -> float:
+    """Until the last of the containers ends, by the `sleep N` in their commands; loops are not unrolled."""
+    return max(RUNS_FOR_S, *(_sleeps_s(container) for container in spec["containers"]))
+
+
+def _sleeps_s(container: Obj) -> float:
+    command = " ".join((*(container.get("command") or ()), *(container.get("args") or ())))
+    naps = _SLEEP.findall(command)
+    return sum(FOR_EVER_S if number == "infinity" else float(number) * _SECONDS[unit] for number, unit in naps)
 
 
 def succeeded_status(pod: Obj, *, now: dt.datetime) -> Obj:

@@ -5,13 +5,18 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
+import pytest
+
 from tests.vapi.control.cluster import Cluster, cluster
 from tests.vapi.control.test_statefulset import claim_template, stateful_set
 from vapi.control import kinds
 from vapi.control.simulated_kubelet import (
     CONTROLLERS,
+    FOR_EVER_S,
+    RUNS_FOR_S,
     SimulatedKubelet,
     SimulatedNodes,
+    runs_for_s,
     simulated_scheduler,
 )
 from vapi.gvk import Obj
@@ -92,3 +97,19 @@ async def test_a_daemon_set_has_a_pod_on_each_of_the_three_nodes() -> None:
         await it.settle(kubelet=False)
         assert sorted(each["spec"]["nodeName"] for each in it.objects(kinds.PODS)) == ["node-1", "node-2", "node-3"]
         assert (await it.get(kinds.DAEMON_SETS, "agent"))["status"]["numberReady"] == 3
+
+
+@pytest.mark.parametrize(
+    ("command", "seconds"),
+    [
+        (["true"], RUNS_FOR_S),
+        (["sleep", "300"], 300),
+        (["sh", "-c", "echo a; sleep 2m && exit 0"], 120),
+        (["sh", "-c", "sleep 1.5s; sleep 2"], 3.5),
+        (["sleep", "infinity"], FOR_EVER_S),
+        (["asleep", "7"], RUNS_FOR_S),
+    ],
+)
+def test_a_container_takes_as_long_as_its_command_sleeps(command: list[str], seconds: float) -> None:
+    quick = {"name": "a", "command": ["true"]}
+    assert runs_for_s({"containers": [quick, {"name": "b", "command": command[:1], "args": command[1:]}]}) == seconds
