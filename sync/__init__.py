@@ -11,5 +11,6 @@ One flow: a change on either side names a key (`syncer`, `informer`); a look at 
 - Nothing foreign is ever written: a create is a POST, later writes carry the uid, deletes have it as precondition.
 - Beside the engine: `references` (which ConfigMaps and Secrets go out), `limiter` (one bucket for all requests),
   `anchor` (whose host objects these are), `hooks` (where tokens and nodes take part).
+- `workloads` is a room of its own: what the host's controllers make of a tenant's workloads, seen in the tenant.
 - Adding a kind adds a file in `translators/` and a row in its table.
 """

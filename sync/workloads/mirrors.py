@@ -18,6 +18,7 @@ from typing import Any
 from sync import metadata as md
 from sync.actions import REPEAT_DELETE_S, asked_propagation
 from sync.cluster import Cluster, ClusterError, PatchType, Unreachable
+from sync.hooks import TwinLost
 from sync.informer import HostInformer
 from sync.mirror_plan import HostOriginal, MirrorAction, TenantDeletes, host_original, mirror_plan, virtual_mirror
 from sync.ownership import Twin
@@ -139,6 +140,13 @@ class ChildMirrors:
         if self._begun:
             self.queue.add(key)
 
+    def _namespace_changed(self, entry: Record, old: Record | None) -> None:
+        """Its labels are on all of its pods."""
+        if old is not None and old.labels != entry.labels:
+            for pod in self._engine.virtual.entries(PODS, entry.name):
+                if (PODS, pod.uid) in self.children:
+                    self._concerned((PODS, pod.uid))
+
     def _all_keys(self) -> list[Key]:
         return list(self.children.all_keys())
 
@@ -155,6 +163,7 @@ class ChildMirrors:
                     await informer.answered_once.wait()
                 await leftovers.remove(self._engine, self._ways, self._kinds)
                 self._begun = True
+                off.append(self._engine.virtual.on_change(NAMESPACES, self._namespace_changed))
                 for gvr in self._kinds:
                     off.append(self._engine.virtual.on_change(gvr, self.children.virtual_changed(gvr)))
                     await self._learn(gvr)
@@ -198,6 +207,9 @@ class ChildMirrors:
             return
         except Unreachable:
             self.queue.add_after(key, 0.5)
+            return
+        except TwinLost:
+            self.queue.add_after(key, REFUSED_AGAIN_S)  # its node has gone: the host's controllers see to it
             return
         except ClusterError as error:
             if error.code in (400, 403, 413, 422):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from sync import metadata as md
-from tests.planes import PODS, turns
+from sync.names import namespace_label
+from tests.planes import NAMESPACES, PODS, turns
 from tests.sync.rig import HOST_NAMESPACE
 from tests.sync.workloads.rig import workload_rig
 from vapi.control import kinds
@@ -323,6 +324,22 @@ async def test_labels_and_images_that_the_tenant_changes_on_a_pod_go_out() -> No
         host = r.of_host(PODS, pod)
         assert host["metadata"]["labels"]["extra"] == "1"
         assert host["spec"]["containers"][0]["image"] == "i:debug"
+
+
+async def test_labels_of_the_namespace_come_onto_pods_and_not_into_the_template() -> None:
+    async with workload_rig("daemonsets") as r:
+        await r.virtual.create(kinds.DAEMON_SETS, daemon_set())
+        await r.roll()
+        before = r.the_twin(kinds.DAEMON_SETS, "agent")["spec"]["template"]
+        namespace = r.tenant.registry.cached(NAMESPACES, "", "default")
+        assert namespace is not None
+        changed = namespace.obj()
+        changed["metadata"].setdefault("labels", {})["tier"] = "gold"
+        await r.virtual.update(NAMESPACES, changed)
+        await r.roll()
+        (pod,) = r.mirrors(PODS)
+        assert r.of_host(PODS, pod)["metadata"]["labels"][namespace_label("tier")] == "gold"
+        assert r.the_twin(kinds.DAEMON_SETS, "agent")["spec"]["template"] == before
 
 
 async def test_a_pod_whose_label_is_taken_off_on_the_host_gets_it_back() -> None:
