@@ -126,6 +126,7 @@ class Syncer:
                 host_pod_uid=self._host_pod_uid,
                 dns_endpoints=self._views.dns_endpoints,
                 account=self._views.account,
+                terminating=self._views.terminating,
                 priority_class=self._host_priority_class if PRIORITYCLASSES in self._rows else context.priority_class,
                 referenced=references.wanted,
             ),
@@ -348,7 +349,12 @@ class Syncer:
         return names.host_cluster_name(name, context.host_namespace, context.cluster)
 
     def _namespace_changed(self, entry: Record, old: Record | None) -> None:
-        """Its labels are on all of its pods."""
+        """Its labels are on all of its pods; workloads of one that is going make no more."""
+        if entry.deleting and (old is None or not old.deleting):
+            for row in self._rows.values():
+                if row.pod_template is not None:
+                    for workload in list(self._engine.virtual.entries(row.resource, entry.name)):
+                        self.touch((row.resource, entry.name, workload.name))
         if old is None or old.labels == entry.labels:
             return
         for pod in list(self._engine.virtual.entries(PODS, entry.name)):

@@ -101,6 +101,10 @@ def _no_uid(_namespace: str, _name: str) -> str:
     return ""
 
 
+def _stays(_namespace: str) -> bool:
+    return False
+
+
 def _referenced(_ref: Ref) -> bool:
     return True
 
@@ -135,6 +139,8 @@ class Context:
     """A tenant Service (shared), or None."""
     host_pod_uid: Callable[[str, str], str] = _no_uid
     """(tenant namespace, tenant pod) → uid of its twin, or ""."""
+    terminating: Callable[[str], bool] = _stays
+    """Whether a tenant Namespace is going: nothing may come into it any more."""
     account: Callable[[str, str], Obj | None] = _no_service
     """A tenant's ServiceAccount (namespace, name), private, or None."""
     mapped: Collection[tuple[str, str]] = ()

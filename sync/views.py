@@ -47,6 +47,10 @@ class Views:
             kept = self._services[namespace, name] = entry.obj()
         return kept
 
+    def terminating(self, namespace: str) -> bool:
+        entry = self._virtual.cached(NAMESPACES, "", namespace)
+        return entry is not None and entry.deleting
+
     def account(self, namespace: str, name: str) -> Obj | None:
         """A ServiceAccount, private."""
         entry = self._virtual.cached(SERVICE_ACCOUNTS, namespace, name)

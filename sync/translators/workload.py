@@ -83,8 +83,9 @@ COUNTED_BY_HOST = (REVISION,)
 """Annotations of a Deployment that the host's controller writes, and the tenant sees."""
 
 
-def wanted(virtual: Obj, _context: Context) -> bool:
-    return not md.is_child(virtual)
+def wanted(virtual: Obj, context: Context) -> bool:
+    """In a Namespace that is going, the host's controller would only make pods anew that the tenant deletes."""
+    return not md.is_child(virtual) and not context.terminating(virtual["metadata"]["namespace"])
 
 
 def status(virtual: Obj, host: Obj) -> Obj:

@@ -342,6 +342,16 @@ async def test_labels_of_the_namespace_come_onto_pods_and_not_into_the_template(
         assert r.the_twin(kinds.DAEMON_SETS, "agent")["spec"]["template"] == before
 
 
+async def test_a_workload_of_a_namespace_that_is_going_makes_no_more_pods() -> None:
+    async with workload_rig("deployments") as r:
+        await r.virtual.create(kinds.DEPLOYMENTS, deployment())
+        await r.roll()
+        await r.virtual.delete(NAMESPACES, "", "default")
+        await r.roll()
+        assert r.on_host(kinds.DEPLOYMENTS) == []
+        assert (r.on_host(PODS), r.mirrors(PODS)) == ([], [])
+
+
 async def test_a_pod_whose_label_is_taken_off_on_the_host_gets_it_back() -> None:
     async with workload_rig("daemonsets") as r:
         await r.virtual.create(kinds.DAEMON_SETS, daemon_set())
