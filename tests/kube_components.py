@@ -39,15 +39,21 @@ def kubeconfig_of(vapi: Vapi, user: str) -> Path:
     return Path(done.stdout.strip())
 
 
+NOT_OF_VOLUMES = "*," + ",".join(
+    f"-persistentvolume-{each}-controller" for each in ("binder", "protection", "attach-detach", "expander")
+)
+"""Of `--controllers`: all but those whose work a real host does."""
+
+
 @contextlib.contextmanager
-def controller_manager(vapi: Vapi, kubeconfig: Path, *arguments: str) -> Iterator[Component]:
-    """All of its controllers, as docs/external-controllers.md starts it, until the block ends."""
+def controller_manager(vapi: Vapi, kubeconfig: Path, *arguments: str, controllers: str = "*") -> Iterator[Component]:
+    """As docs/external-controllers.md starts it, until the block ends."""
     pki = vapi.directory / "pki"
     with _running(
         vapi, CONTROLLER_MANAGER, kubeconfig,
         f"--service-account-private-key-file={pki}/sa.key", f"--root-ca-file={pki}/ca.crt",
         f"--cluster-signing-cert-file={pki}/ca.crt", f"--cluster-signing-key-file={pki}/ca.key",
-        "--controllers=*", *arguments,
+        f"--controllers={controllers}", *arguments,
     ) as component:  # fmt: skip
         yield component
 

@@ -13,7 +13,14 @@ import pytest
 from tests.etcd_server import free_ports
 from tests.host_cluster import AGNHOST, BINARIES, HostCluster
 from tests.integration.tenants import Tenant, deployment, service, tenant
-from tests.kube_components import CONTROLLER_MANAGER, Component, controller_manager, kubeconfig_of, scheduler
+from tests.kube_components import (
+    CONTROLLER_MANAGER,
+    NOT_OF_VOLUMES,
+    Component,
+    controller_manager,
+    kubeconfig_of,
+    scheduler,
+)
 from tests.vapi_process import Vapi, serving, until
 
 pytestmark = [
@@ -155,35 +162,55 @@ def test_it_never_takes_our_nodes_for_dead(vapi: Vapi) -> None:
         assert {c["status"] for c in node["status"]["conditions"] if c["type"] == "Ready"} == {"True"}
 
 
-def test_on_a_real_host_its_pods_really_run(node_host: HostCluster, tmp_path: Path) -> None:
+@pytest.fixture
+def on_a_real_host(node_host: HostCluster, tmp_path: Path) -> Iterator[Tenant]:
     arguments = (*EXTERNAL, "--dns", "none")
-    with (
-        tenant(node_host, tmp_path, name="ext", advertise=node_host.our_address(), arguments=arguments) as a,
-        controller_manager(
-            a.vapi, kubeconfig_of(a.vapi, "system:kube-controller-manager"), "--use-service-account-credentials=true"
-        ) as beside,
-    ):
-        until(lambda: a.kubectl("-n", "default", "get", "serviceaccount", "default"), timeout_s=60)
-        a.vapi.apply(
-            deployment("web", 3),
-            service("web", selector={"app": "web"}, ports=[{"port": 80}]),
-            workload("StatefulSet", "db", replicas=2, serviceName="db"),
-            job("once", completions=2, parallelism=2),
-        )
-        for what in ("deployment/web", "statefulset/db"):
-            a.kubectl("rollout", "status", what, "--timeout=90s", timeout_s=100)
-        a.kubectl("wait", "--for=condition=Complete", "job/once", "--timeout=60s")
-        assert {p["status"]["phase"] for p in a.twins("pods")} == {"Running", "Succeeded"}
-        a.kubectl("set", "env", "deployment/web", "A=b")
-        a.kubectl("rollout", "status", "deployment/web", "--timeout=90s", timeout_s=100)
-        ends(a)
-        assert unexpected(beside) == []
+    with tenant(node_host, tmp_path, name="ext", advertise=node_host.our_address(), arguments=arguments) as a:
+        user = kubeconfig_of(a.vapi, "system:kube-controller-manager")
+        with controller_manager(
+            a.vapi, user, "--use-service-account-credentials=true", controllers=NOT_OF_VOLUMES
+        ) as beside:
+            until(lambda: a.kubectl("-n", "default", "get", "serviceaccount", "default"), timeout_s=60)
+            yield a
+            assert unexpected(beside) == []
 
 
-def ends(a: Tenant) -> None:
-    a.kubectl("delete", "deployment,statefulset,job", "--all")
+def test_on_a_real_host_its_pods_really_run(on_a_real_host: Tenant) -> None:
+    a = on_a_real_host
+    a.vapi.apply(
+        deployment("web", 3),
+        service("web", selector={"app": "web"}, ports=[{"port": 80}]),
+        with_claims(workload("StatefulSet", "db", replicas=2, serviceName="db")),
+        workload("DaemonSet", "agent"),
+        job("once", completions=2, parallelism=2),
+    )
+    for what in ("deployment/web", "statefulset/db", "daemonset/agent"):
+        a.kubectl("rollout", "status", what, "--timeout=90s", timeout_s=100)
+    a.kubectl("wait", "--for=condition=Complete", "job/once", "--timeout=60s")
+    assert {p["status"]["phase"] for p in a.twins("pods")} == {"Running", "Succeeded"}
+    assert len([p for p in a.listed("pods") if p["metadata"]["name"].startswith("agent-")]) == 1
+    a.kubectl("set", "env", "deployment/web", "A=b")
+    a.kubectl("rollout", "status", "deployment/web", "--timeout=90s", timeout_s=100)
+    a.kubectl("exec", "db-0", "--", "sh", "-c", "echo kept > /data/x")
+    uid = a.get("pod", "db-0")["metadata"]["uid"]
+    a.kubectl("delete", "pod", "db-0")
+    until(lambda: a.get("pod", "db-0"), lambda p: p["metadata"]["uid"] != uid)
+    a.kubectl("rollout", "status", "statefulset/db", "--timeout=90s", timeout_s=100)
+    assert a.kubectl("exec", "db-0", "--", "cat", "/data/x").strip() == "kept"
+
+    a.kubectl("delete", "deployment,statefulset,daemonset,job", "--all")
     until(lambda: a.listed("pods") == [], timeout_s=60)
-    until(lambda: a.twins("pods") == [], timeout_s=60)
+    a.kubectl("delete", "pvc", "--all")
+    until(lambda: a.twins("pods") == [] and a.listed("pvc") == [] == a.listed("pv"), timeout_s=60)
+
+
+def with_claims(stateful_set: dict[str, Any]) -> dict[str, Any]:
+    """Each pod with a volume at /data."""
+    template = stateful_set["spec"]["template"]["spec"]
+    template["containers"][0]["volumeMounts"] = [{"name": "data", "mountPath": "/data"}]
+    spec = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "10Mi"}}}
+    stateful_set["spec"]["volumeClaimTemplates"] = [{"metadata": {"name": "data"}, "spec": spec}]
+    return stateful_set
 
 
 def test_the_real_scheduler_places_pods_where_there_is_no_host(tmp_path: Path) -> None:
