@@ -18,6 +18,7 @@ from vapi.gvk import Obj
 
 _REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
 _PREFERRED = "preferredDuringSchedulingIgnoredDuringExecution"
+_FOLLOWED = frozenset({"matchLabelKeys", "mismatchLabelKeys"})
 
 
 def label_selector(selector: Obj | None, context: Context, namespace: str) -> Obj | None:
@@ -44,7 +45,8 @@ def _term(term: Obj, context: Context, namespace: str) -> Obj:
     """One PodAffinityTerm. Namespaces and a namespaceSelector together mean their union, which no labels can say:
     the namespaces that fit now are listed (a term cannot change later anyway).
     """
-    translated = {k: v for k, v in term.items() if k not in ("namespaces", "namespaceSelector", "labelSelector")}
+    merged = _without_merged_keys(term)
+    translated = {k: v for k, v in merged.items() if k not in ("namespaces", "namespaceSelector", "labelSelector")}
     selector: Obj | None = term.get("labelSelector")
     if selector is None:
         return translated
@@ -82,11 +84,26 @@ def _fitting(selector: Obj, namespaces: Iterable[tuple[str, Mapping[str, str]]])
 def spread(constraints: Sequence[Obj], context: Context, namespace: str) -> list[Obj]:
     """topologySpreadConstraints: they count only pods of the pod's own namespace."""
     return [
-        {**c, "labelSelector": label_selector(c["labelSelector"], context, namespace)}
+        {**_without_merged_keys(c), "labelSelector": label_selector(c["labelSelector"], context, namespace)}
         if c.get("labelSelector") is not None
         else c
         for c in constraints
     ]
+
+
+def _without_merged_keys(term: Obj) -> Obj:
+    """Without the keys of `matchLabelKeys` and `mismatchLabelKeys` that its selector has already.
+
+    Our API server has put them there when the pod was created, as any does; a host that finds a key in both refuses
+    the pod ("exists in both matchLabelKeys and labelSelector"). In a template they are still to be followed.
+    """
+    there = {e["key"] for e in (term.get("labelSelector") or {}).get("matchExpressions") or ()}
+    kept = dict(term)
+    for field in _FOLLOWED & term.keys():
+        kept[field] = [key for key in term[field] or () if key not in there]
+        if not kept[field]:
+            del kept[field]
+    return kept
 
 
 def on_node(affinity: Obj, node_name: str) -> Obj:
