@@ -58,6 +58,19 @@ def workload(kind: str, name: str, *, command: tuple[str, ...] = (), env: Any = 
     }
 
 
+def agent(host: HostCluster, name: str = "agent", **spec: Any) -> dict[str, Any]:
+    """A DaemonSet of one node that is ready: others may have Nodes of their own there."""
+    ready = ("Ready", "True")
+    nodes = (
+        node["metadata"]["labels"]["kubernetes.io/hostname"]
+        for node in host.json("get", "nodes")["items"]
+        if ready in [(c["type"], c["status"]) for c in node["status"].get("conditions") or ()]
+        and node["status"].get("addresses")
+        and not node["spec"].get("taints")
+    )
+    return workload("DaemonSet", name, pod={"nodeSelector": {"kubernetes.io/hostname": next(nodes)}}, **spec)
+
+
 def job(name: str, command: tuple[str, ...], **spec: Any) -> dict[str, Any]:
     container = {"name": "main", "image": AGNHOST, "command": list(command)}
     template = {"spec": {"restartPolicy": "Never", "containers": [container]}}
@@ -87,10 +100,9 @@ def test_a_daemon_set_runs_on_the_node_and_its_pod_is_like_any_other(one: Tenant
         {"name": env, "valueFrom": {"fieldRef": {"fieldPath": path}}}
         for env, path in (("ME", "metadata.name"), ("MY_UID", "metadata.uid"), ("WHERE", "metadata.namespace"))
     ]
-    one.vapi.apply(workload("DaemonSet", "agent", env=reads, command=shell("echo started; sleep 1000")))
+    one.vapi.apply(agent(one.host, env=reads, command=shell("echo started; sleep 1000")))
+    (pod,) = until(lambda: pods(one, "app=agent"), lambda found: len(found) == 1)
     rolled_out(one, "daemonset/agent")
-    nodes = one.host.json("get", "nodes", "-l", "!vapi-test")["items"]
-    (pod,) = until(lambda: pods(one, "app=agent"), lambda found: len(found) == len(nodes) == 1)
     name, uid = pod["metadata"]["name"], pod["metadata"]["uid"]
     (owner,) = pod["metadata"]["ownerReferences"]
     assert (owner["kind"], owner["name"], owner["controller"]) == ("DaemonSet", "agent", True)
@@ -110,7 +122,7 @@ def test_a_daemon_set_runs_on_the_node_and_its_pod_is_like_any_other(one: Tenant
 
 
 def test_a_daemon_set_rolls_out_and_back(one: Tenant) -> None:
-    one.vapi.apply(workload("DaemonSet", "rolling", env=[{"name": "V", "value": "1"}]))
+    one.vapi.apply(agent(one.host, "rolling", env=[{"name": "V", "value": "1"}]))
     rolled_out(one, "daemonset/rolling")
     one.kubectl("set", "env", "daemonset/rolling", "V=2")
     rolled_out(one, "daemonset/rolling")
@@ -304,7 +316,7 @@ def test_the_same_manifests_give_the_same_view(node_host: HostCluster, tmp_path:
         ) as made:  # fmt: skip
             made.vapi.apply(
                 deployment("web", 2),
-                workload("DaemonSet", "agent"),
+                agent(node_host),
                 workload("StatefulSet", "db", serviceName="db", replicas=2),
                 job("once", shell("true")),
             )
