@@ -14,6 +14,7 @@ from sync import metadata as md
 from sync import names
 from sync.translator import Context, Ref, Translator, running
 from sync.translators import podspec, podstatus, template
+from sync.wording import in_tenant_words
 from vapi.gvk import GVK, GVR, Obj
 
 SHORT_NAME = 52
@@ -90,13 +91,34 @@ def wanted(virtual: Obj, context: Context) -> bool:
 
 def status(virtual: Obj, host: Obj) -> Obj:
     """The host's, in the tenant's names; observedGeneration once the host has seen what went out last."""
-    theirs = podstatus.in_tenant_terms(virtual, host)
+    theirs = in_tenant_terms(virtual, host)
     ours: Obj = virtual.get("status") or {}
     new = {k: v for k, v in theirs.items() if k != "observedGeneration"}
     seen = podstatus.Generations(virtual, host).seen(theirs.get("observedGeneration"), ours.get("observedGeneration"))
     if seen:
         new["observedGeneration"] = seen
     return new
+
+
+def in_tenant_terms(virtual: Obj, host: Obj) -> Obj:
+    """The host's status; conditions that tell of a pod call it by namespace and name."""
+    found = podstatus.in_tenant_terms(virtual, host)
+    if not any(c.get("message") for c in found.get("conditions") or ()):
+        return found
+    there = host["metadata"]
+    cluster = (there.get("labels") or {}).get(md.MANAGED_BY, "")
+
+    def told(message: str) -> str:
+        return in_tenant_words(
+            message,
+            {},
+            cluster=cluster,
+            host_namespace=there.get("namespace", ""),
+            namespace=virtual["metadata"]["namespace"],
+        )
+
+    conditions = [{**c, "message": told(c["message"])} if c.get("message") else c for c in found["conditions"]]
+    return {**found, "conditions": conditions}
 
 
 def replicated(resource: GVR) -> ToSpec:

@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Any
 
 from sync import metadata as md
-from sync.translators import podstatus, template
+from sync.translators import podstatus, template, workload
 from sync.translators.jobs import GENERATED
 from vapi.control import kinds
 from vapi.gvk import GVK, GVR, Obj
@@ -229,7 +229,7 @@ def _claim(host: Obj, owner: Owner | None, name: str) -> Obj:
 
 def plain_status(virtual: Obj, host: Obj) -> Obj:
     """The host's; what the host has seen of itself, the mirror has been told."""
-    theirs = {k: v for k, v in podstatus.in_tenant_terms(virtual, host).items() if k != "observedGeneration"}
+    theirs = {k: v for k, v in workload.in_tenant_terms(virtual, host).items() if k != "observedGeneration"}
     observed = (host.get("status") or {}).get("observedGeneration")
     if observed and observed >= host["metadata"].get("generation", 0):
         theirs["observedGeneration"] = virtual["metadata"].get("generation", 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sync import metadata as md
 from sync.plan import HOST_POD_GONE
+from sync.translators import workload
 from sync.translators.podstatus import lost_status, status
 from vapi.gvk import Obj
 
@@ -90,3 +91,18 @@ def test_what_the_pod_names_is_told_under_the_tenants_names() -> None:
     there["metadata"]["labels"] = {md.MANAGED_BY: "vc"}
     (shown,) = status(naming, there)["containerStatuses"]
     assert shown["state"]["waiting"]["message"] == 'configmap "settings" not found'
+
+
+def test_a_workloads_condition_calls_a_pod_by_the_tenants_namespace() -> None:
+    host = {
+        "metadata": {
+            "name": "once-x-default-x-vc",
+            "namespace": "host-ns",
+            "uid": "h",
+            "labels": {md.MANAGED_BY: "vc"},
+        },
+        "status": {"conditions": [{"type": "Failed", "message": "pod host-ns/once-x-default-x-vc-abcde failed"}]},
+    }
+    job = {"metadata": {"name": "once", "namespace": "default", "uid": "v"}, "spec": {}}
+    (condition,) = workload.status(job, host)["conditions"]
+    assert condition["message"] == "pod default/once-abcde failed"
