@@ -103,6 +103,6 @@ def test_a_workloads_condition_calls_a_pod_by_the_tenants_namespace() -> None:
         },
         "status": {"conditions": [{"type": "Failed", "message": "pod host-ns/once-x-default-x-vc-abcde failed"}]},
     }
-    job = {"metadata": {"name": "once", "namespace": "default", "uid": "v"}, "spec": {}}
+    job = {"metadata": {"name": "once", "namespace": "default", "uid": "here-uid"}, "spec": {}}
     (condition,) = workload.status(job, host)["conditions"]
     assert condition["message"] == "pod default/once-abcde failed"
