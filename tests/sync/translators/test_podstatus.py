@@ -98,7 +98,7 @@ def test_a_workloads_condition_calls_a_pod_by_the_tenants_namespace() -> None:
         "metadata": {
             "name": "once-x-default-x-vc",
             "namespace": "host-ns",
-            "uid": "h",
+            "uid": "host-uid",
             "labels": {md.MANAGED_BY: "vc"},
         },
         "status": {"conditions": [{"type": "Failed", "message": "pod host-ns/once-x-default-x-vc-abcde failed"}]},
