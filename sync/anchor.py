@@ -93,7 +93,13 @@ async def ensure_service_account(
         },
         "automountServiceAccountToken": False,
     }
-    await _create_if_missing(host, SERVICEACCOUNTS, account)
+    try:
+        await host.get(SERVICEACCOUNTS, host_namespace, name)
+    except ClusterError as error:
+        if error.code == 403:
+            log.warning("cannot see the account of host pods, taken to be there", extra={"error": error.message})
+            return
+        await _create_if_missing(host, SERVICEACCOUNTS, account)
 
 
 async def _create_if_missing(host: Cluster, gvr: GVR, obj: Obj) -> None:

@@ -337,7 +337,8 @@ async def _write(engine: Engine, work: Work, write: Write) -> Obj | None:
     except ClusterError as error:
         if not write.optional or error.code not in (403, 404, 405, 422):
             raise
-        engine.tell(work, SYNC_WARNING, f"{write.subresource or 'update'} refused by the host: {error.message}")
+        said = engine.lacks(error) if error.code == 403 else error.message
+        engine.tell(work, SYNC_WARNING, f"{write.subresource or 'update'} refused by the host: {said}")
         return None
     engine.informers[work.row.resource].answered(answer)
     return answer

@@ -77,9 +77,13 @@ class Events:
             await self._tell(await self._again.get())
 
     async def _follow(self) -> None:
+        refused = False
         while True:
             try:
                 async for event in self._host.watch(EVENTS, self._namespace):
+                    if event.type is ClusterEventType.REFUSED and not refused:
+                        log.warning("host refuses its events, none are told", extra={"error": event.message})
+                    refused = event.type is ClusterEventType.REFUSED
                     if event.obj is not None and event.type is not ClusterEventType.DELETED:
                         await self._tell(event.obj)
             except ClusterError as error:

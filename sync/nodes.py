@@ -2,7 +2,8 @@
 
 A Node that no pod uses any more goes after a minute where only used ones are shown. One that the host has no more,
 or that lost a label of the selector, goes at once; its pods follow as on any cluster (pod garbage collector, 40 s).
-Heartbeats alone are passed on every five minutes: they say nothing new.
+Heartbeats alone are passed on every five minutes: they say nothing new. Without the right to read nodes those that
+pods run on are invented, or stay as they were: a pod is bound to something in any case.
 """
 
 from __future__ import annotations
@@ -46,6 +47,8 @@ class Nodes:
         """Host node → its latest body; only those of the selector."""
         self._asked: set[str] = set()
         """Of these, those that only a GET told of: a deletion may have been told before its answer came."""
+        self._guessed: set[str] = set()
+        """Of these, those that we may not read: that a pod of ours is there is all that is known."""
         self._missing: dict[str, float] = {}
         """Node that a twin is on and nobody may see → since when."""
         self._beats: dict[str, float] = {}
@@ -70,6 +73,9 @@ class Nodes:
         try:
             node = await self._host.get(NODES, "", name)
         except ClusterError as error:
+            if error.code == 403 and not self._rules.virtual:
+                self._guess(name)
+                return True
             if error.code != 404:
                 raise
             node = None
@@ -81,6 +87,11 @@ class Nodes:
         self._asked.add(name)
         self._queue.add_after(name, ASK_AGAIN_S)
         return True
+
+    def _guess(self, name: str) -> None:
+        there = self._virtual.cached(NODES, "", name)
+        self._seen[name] = encoding.dumps(there.obj() if there is not None else nodes_copy.unread(name))
+        self._guessed.add(name)
 
     def _not_seen(self, node_name: str) -> None:
         """It may come (back): a kubelet that registers anew, a label. Raises Retry, in the end TwinLost."""
@@ -148,18 +159,22 @@ class Nodes:
         self._queue.add(entry.name)
 
     async def _follow(self) -> None:
+        refused = False
         while True:
             listed: set[str] | None = set()
             try:
                 async for event in self._host.watch(NODES, label_selector=self._rules.label_selector):
                     if event.type is ClusterEventType.REFUSED:
-                        log.warning("host refuses its nodes, they stay as they are", extra={"error": event.message})
+                        if not refused:
+                            log.warning("host refuses its nodes, they stay as they are", extra={"error": event.message})
+                        refused = True
                     elif event.obj is None:
                         self._listed(listed)
-                        listed = None
+                        listed, refused = None, False
                     else:
                         name = event.obj["metadata"]["name"]
                         self._asked.discard(name)
+                        self._guessed.discard(name)
                         if event.type is ClusterEventType.DELETED:
                             self._seen.pop(name, None)
                         else:
@@ -175,6 +190,7 @@ class Nodes:
         """A list is complete, the first of a watch if `names` is given: what it did not hold is gone."""
         if names is not None:
             self._asked.clear()
+            self._guessed.clear()
             for name in self._seen.keys() - names:
                 del self._seen[name]
         self._synced.set()
@@ -202,9 +218,13 @@ class Nodes:
         current = self._virtual.cached(NODES, "", name)
         if self._wanted(name):
             await self._mirror(name)
-        elif current is not None and nodes_copy.is_ours(current.labels) and self._synced.is_set():
+        elif current is not None and nodes_copy.is_ours(current.labels) and self._is_known(name):
             log.info("node leaves the tenant", extra={"node": name, "on_host": name in self._seen})
             await self._virtual.delete(NODES, "", name, uid=current.uid)
+
+    def _is_known(self, name: str) -> bool:
+        """Whether it can be told that nobody needs it; one that is not read any more leaves with its last pod."""
+        return self._synced.is_set() or name in self._guessed
 
     async def _mirror(self, name: str) -> None:
         host: Obj = encoding.loads(self._seen[name])

@@ -160,6 +160,13 @@ def invented(host: Obj, current: Obj | None, _rules: NodeRules) -> Obj:
     return _node(host, labels, _without_base(current), {}, status)
 
 
+def unread(name: str) -> Obj:
+    """A host's node that we may not read, as far as it shows: it runs a pod, so it is ready."""
+    ready = {"type": "Ready", "status": "True"}
+    host = {"metadata": {"name": name, "labels": {"kubernetes.io/os": "linux"}}, "status": {"conditions": [ready]}}
+    return invented(host, None, NodeRules())
+
+
 _READINESS: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
         "True": ("KubeletReady", "kubelet is posting ready status"),

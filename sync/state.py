@@ -18,6 +18,7 @@ from sync.informer import HostInformer
 from sync.limiter import Limiter
 from sync.ownership import Identity, Twin
 from sync.references import References
+from sync.rights import Told, for_tenant, missing
 from sync.translator import CLAIMS, Context, Ref, Translator
 from sync.virtual import Record, VirtualCluster
 from sync.wording import in_tenant_words
@@ -148,6 +149,7 @@ class Engine:
     """Look at a key again, whatever is remembered of it."""
     touch_after: Callable[[Key, float], None]
     tables: Tables = field(default_factory=Tables)
+    rights: Told = field(default_factory=Told)
 
     def key(self, ref: Ref) -> Key:
         return ref.resource, ref.namespace, ref.name
@@ -162,6 +164,14 @@ class Engine:
         self.tables.told[work.key] = f"{reason}: {text}"
         subject = {"apiVersion": work.row.gvk.api_version, "kind": work.row.gvk.kind, **work.virtual}
         self.events(COMPONENT, subject, event_type, reason, text)
+
+    def lacks(self, refusal: ClusterError) -> str:
+        """What the tenant is told of a 403. Of a kind that we may not even list its informer has told the log."""
+        _, resource = missing(refusal.message)
+        informers = (i for gvr, i in self.informers.items() if gvr.resource == resource)
+        if all(informer.synced.is_set() for informer in informers):
+            self.rights.tell(refusal.message)
+        return for_tenant(refusal.message)
 
     def in_tenant_terms(self, message: str, identity: Identity) -> str:
         """Host names replaced: an event must not tell what the tenant cannot know."""

@@ -477,9 +477,10 @@ class Syncer:
         resource, namespace, name = key
         engine = self._engine
         row = self._rows[resource]
-        if not engine.informers[resource].synced.is_set():
-            raise Retry(REFUSED_AGAIN_S)  # the host refuses the kind; once it does not, all keys are looked at
         entry = engine.virtual.cached(resource, namespace, name)
+        if not engine.informers[resource].synced.is_set():
+            self._tell_refused(row, key, entry)
+            raise Retry(REFUSED_AGAIN_S)  # the host refuses the kind; once it does not, all keys are looked at
         twin = engine.informers[resource].get(engine.context.twin_name(row, name, namespace))
         revisions = (entry.revision if entry else 0, twin.revision if twin else 0)
         if engine.tables.clean.get(key) == revisions:
@@ -489,6 +490,12 @@ class Syncer:
         marked = known_uid(row, virtual, twin)
         identity = identity_of(engine.context, row, key, virtual)
         return Work(key, row, identity, entry, virtual, twin, wanted, marked)
+
+    def _tell_refused(self, row: Translator, key: Key, entry: Record | None) -> None:
+        if entry is None or not row.wanted(virtual := entry.obj(), self._engine.context):
+            return
+        work = Work(key, row, identity_of(self._engine.context, row, key, virtual), entry, virtual, None, True, "")
+        self._engine.tell(work, SYNC_ERROR, f"the virtual cluster has no right to {key[0].resource} on its host")
 
     async def _act(self, work: Work) -> None:
         if work.key in self._engine.tables.suspect:
@@ -560,7 +567,7 @@ class Syncer:
             self.queue.add_after(key, max(error.retry_after_s, 0.1), priority)
             return
         if error.code == 403:
-            self._tell(work, error.message)
+            self._tell(work, self._engine.lacks(error))
             self.queue.add_after(key, REFUSED_AGAIN_S, priority)
             return
         if error.code in (400, 413, 422):

@@ -162,14 +162,16 @@ class PodTokens:
 
     async def _learn(self) -> None:
         """After a restart the expiries stand in the annotations of the Secrets."""
-        context = self._context()
+        context, said = self._context(), False
         while True:
             try:
                 selector = f"{md.MANAGED_BY}={context.cluster}"
                 secrets = await self._host.list(SECRETS, context.host_namespace, label_selector=selector)
                 break
             except ClusterError as error:
-                log.warning("token Secrets could not be listed, again later", extra={"error": error.message})
+                if error.code != 403 and not said:  # of a right that is missing the informer of Secrets has told
+                    log.warning("token Secrets could not be listed, again later", extra={"error": error.message})
+                    said = True
                 await asyncio.sleep(RETRY_S)
         for secret in secrets:
             annotations = secret["metadata"].get("annotations") or {}

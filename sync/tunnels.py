@@ -8,13 +8,15 @@ tenant's pod are reached; what the host injected stays out of sight.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import parse_qsl, quote, urlencode
 
+from sync import rights
 from sync.cluster import Cluster, ClusterError
 from sync.ownership import HostState, Identity, Twin, classify, make_twin
 from sync.translator import PODS, SERVICES, Context
 from sync.virtual import VirtualCluster
+from sync.wording import in_tenant_words
 from vapi.gvk import GVR, Obj
 
 NAMED = ("log", "exec", "attach")
@@ -28,6 +30,8 @@ class HostPath:
 
     path: str
     query: str
+    say: Callable[[str], str] = field(default=str, compare=False)
+    """What the host answers in place of the container, in the tenant's words."""
 
 
 class Tunnels:
@@ -44,6 +48,7 @@ class Tunnels:
         self._virtual = virtual
         self._host = host
         self._context = context
+        self._rights = rights.Told()
 
     async def pod(self, namespace: str, name: str, subresource: str, query: str, rest: str = "") -> HostPath:
         """Raises ClusterError in the tenant's names. `name` of a proxy may be `[scheme:]name[:port]`."""
@@ -61,7 +66,7 @@ class Tunnels:
         twin = await self._twin("Pod", PODS, entry.namespace, plain, entry.uid)
         host_name = ":".join(p for p in (scheme, twin.name, port) if p) if subresource == "proxy" else twin.name
         path = f"/api/v1/namespaces/{self._context().host_namespace}/pods/{quote(host_name, safe=':')}/{subresource}"
-        return HostPath(f"{path}{rest}", query)
+        return HostPath(f"{path}{rest}", query, self._words(twin, namespace, plain))
 
     async def service(self, namespace: str, name: str, query: str, rest: str = "") -> HostPath:
         """The proxy of a Service. Raises ClusterError."""
@@ -72,7 +77,22 @@ class Tunnels:
         twin = await self._twin("Service", SERVICES, namespace, plain, entry.uid)
         host_name = f"{scheme}:{twin.name}:{port}" if scheme else ":".join(p for p in (twin.name, port) if p)
         path = f"/api/v1/namespaces/{self._context().host_namespace}/services/{quote(host_name, safe=':')}/proxy"
-        return HostPath(f"{path}{rest}", query)
+        return HostPath(f"{path}{rest}", query, self._words(twin, namespace, plain))
+
+    def _words(self, twin: Twin, namespace: str, name: str) -> Callable[[str], str]:
+        context = self._context()
+
+        def say(text: str) -> str:
+            self._rights.tell(text)
+            return in_tenant_words(
+                rights.for_tenant(text),
+                {twin.name: name},
+                cluster=context.cluster,
+                host_namespace=context.host_namespace,
+                namespace=namespace,
+            )
+
+        return say
 
     async def _twin(self, kind: str, gvr: GVR, namespace: str, name: str, uid: str) -> Twin:
         context = self._context()

@@ -177,6 +177,7 @@ class HostTunnel:
             tuple(connection.headers.items()),
             connection.ssl_context,
             found.path.removesuffix(target.rest) if target.subresource == "proxy" else "",
+            found.say,
         )
 
 

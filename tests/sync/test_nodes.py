@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from sync.cluster import ClusterEvent, ClusterEventType
+from sync.cluster import ClusterError, ClusterEvent, ClusterEventType
 from sync.hooks import TwinLost
 from sync.nodes import GONE_S, HEARTBEAT_S, UNUSED_S, Nodes
 from sync.nodes_copy import CORDON, NodeRules, copy_of
@@ -18,7 +18,7 @@ from sync.virtual import InProcessCluster, VirtualCluster
 from tests.planes import PODS, FakeClock, plane, pod, turns
 from vapi.config_values import NodesMode
 from vapi.control.workqueue import Retry
-from vapi.gvk import Obj
+from vapi.gvk import GVR, Obj
 from vapi.plane import ControlPlane
 from vapi.resources.strategies.mirrors import MIRROR
 
@@ -66,12 +66,14 @@ class Bench:
 
 
 @contextlib.asynccontextmanager
-async def bench(rules: NodeRules | None = None) -> AsyncIterator[Bench]:
+async def bench(
+    rules: NodeRules | None = None, host_side: type[InProcessCluster] = InProcessCluster
+) -> AsyncIterator[Bench]:
     clock = FakeClock()
     async with plane(clock=clock) as tenant, plane(clock=clock) as host:
         nodes = Nodes(
             virtual=VirtualCluster(tenant.client("vapi-syncer")),
-            host=InProcessCluster(host.client("vapi")),
+            host=host_side(host.client("vapi")),
             clock=clock,
             rules=rules or NodeRules(),
         )
@@ -236,6 +238,48 @@ async def test_mirrors_stay_where_the_host_refuses_to_list_its_nodes() -> None:
         await turns(LOOKS)
         task.cancel()
         assert virtual.cached(NODES, "", "n") is not None
+
+
+class Unreadable(Refusing):
+    """A host that gives us no right to nodes at all."""
+
+    async def get(self, gvr: GVR, namespace: str, name: str) -> Obj:
+        if gvr == NODES:
+            raise ClusterError(403, "Forbidden", "nodes is forbidden")
+        return await super().get(gvr, namespace, name)
+
+
+async def test_a_node_that_may_not_be_read_is_invented_for_the_pod_that_runs_there() -> None:
+    async with bench(None, Unreadable) as b:
+        made = await b.tenant.client("tester").create(PODS, pod("web"))
+        await b.nodes.before_bind(made, "n")
+        here = b.here("n")
+        assert here is not None
+        assert here["status"]["conditions"][0]["status"] == "True"
+        assert here["metadata"]["labels"]["kubernetes.io/hostname"] == "n"
+        b.clock.advance(UNUSED_S + 1)
+        b.nodes.tick()
+        await turns(LOOKS)
+        assert b.here("n") is None
+
+
+async def test_a_node_whose_right_was_taken_away_stays_as_it_was() -> None:
+    async with bench(None, Unreadable) as b:
+        client = b.tenant.client("tester")
+        mirror = copy_of(node("n", zone="z"), None, NodeRules())
+        await client.create(NODES, mirror)
+        await b.nodes.before_bind(await client.create(PODS, pod("web")), "n")
+        await turns(LOOKS)
+        here = b.here("n")
+        assert here is not None
+        assert here["metadata"]["labels"]["zone"] == "z"
+
+
+async def test_virtual_nodes_are_never_invented() -> None:
+    async with bench(NodeRules(NodesMode.VIRTUAL), Unreadable) as b:
+        made = await b.tenant.client("tester").create(PODS, pod("web"))
+        with pytest.raises(ClusterError):
+            await b.nodes.before_bind(made, "n")
 
 
 async def test_a_heartbeat_does_not_take_away_a_node_whose_last_pod_has_just_gone() -> None:

@@ -10,11 +10,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl as ssl_module
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
-from vapi import errors
+from vapi import encoding, errors
 from vapi.authorizer import User
 from vapi.endpoints.http import NO_CACHE, ApiRequest, ApiResponse
 from vapi.http_client import READ_BYTES, HttpClient, HttpError, StreamedAnswer, open_upgrade
@@ -29,6 +29,7 @@ _NEVER_SENT = frozenset(("host", "authorization", "cookie", "content-length", "a
 _NEVER_SENT_PREFIXES = ("impersonate-", "x-remote-", "x-forwarded-")
 _NEVER_RETURNED = frozenset(("set-cookie", "audit-id", "content-length"))
 LINGER_S = 30.0  # what a client may still send after the other side has ended (a guess)
+REFUSAL_BYTES = 64 * 1024  # of an error's body that is looked at for names (a guess: a Status has 300)
 HANDSHAKE_S = 30.0  # for a 101; the same as the idle limit of upstream's proxies (a guess)
 
 
@@ -59,6 +60,8 @@ class Upstream:
     ssl: ssl_module.SSLContext | None = None
     base: str = ""
     """Of a proxy: the path there under which the pod's own paths stand; what the far side writes of it is put back."""
+    say: Callable[[str], str] = str
+    """A refusal of the far side's own, in the tenant's words."""
 
 
 class Tunnel(Protocol):
@@ -105,9 +108,55 @@ async def serve(tunnel: Tunnel, client: HttpClient | None, target: TunnelTarget,
         body = request.stream if request.stream is not None else request.body or None
         headers = [*passed_on(request.headers.items()), *upstream.headers]
         answer = await client.stream(target.method, upstream.url, headers=headers, body=body, ssl=upstream.ssl)
+        if answer.status >= 400:
+            answer = await _worded_stream(answer, upstream.say, only_status=target.subresource == "proxy")
     except HttpError as error:
         raise errors.bare_error(500, f"error dialing backend: {error}") from None
     return _streamed(answer, there=upstream.base, here=_base(target))
+
+
+async def _worded_stream(answer: StreamedAnswer, say: Callable[[str], str], *, only_status: bool) -> StreamedAnswer:
+    """A refusal in the tenant's words; one of more than `REFUSAL_BYTES` is no Status, and passes. Raises HttpError."""
+    held = b""
+    async for chunk in answer.chunks:
+        held += chunk
+        if len(held) > REFUSAL_BYTES:
+            return StreamedAnswer(answer.status, answer.headers, _before(held, answer.chunks))
+    return StreamedAnswer(answer.status, answer.headers, _before(worded(held, say, only_status=only_status)))
+
+
+async def _before(first: bytes, rest: AsyncIterator[bytes] | None = None) -> AsyncIterator[bytes]:
+    try:
+        yield first
+        if rest is not None:
+            async for chunk in rest:
+                yield chunk
+    finally:
+        if isinstance(rest, AsyncGenerator):
+            await rest.aclose()
+
+
+def worded(body: bytes, say: Callable[[str], str], *, only_status: bool) -> bytes:
+    """The strings of a Status, or a text, through `say`. `only_status`: a text is the container's, and left alone."""
+    try:
+        status: Any = encoding.loads(body)
+    except ValueError:
+        text = body.decode(errors="replace")
+        return body if only_status else say(text).encode()
+    if not isinstance(status, dict) or status.get("kind") != "Status":
+        return body
+    return encoding.dumps(status | {k: _each_string(status[k], say) for k in ("message", "details") if k in status})
+
+
+def _each_string(value: Any, say: Callable[[str], str]) -> Any:
+    match value:
+        case str():
+            return say(value)
+        case list():
+            return [_each_string(item, say) for item in value]
+        case dict():
+            return {key: _each_string(item, say) for key, item in value.items()}
+    return value
 
 
 def passed_on(headers: Iterable[tuple[str, str]], *, upgrade: bool = False) -> list[tuple[str, str]]:
@@ -193,9 +242,8 @@ async def _upgraded(upstream: Upstream, target: TunnelTarget, request: ApiReques
     except TimeoutError:
         raise HttpError(f"no answer to an upgrade within {HANDSHAKE_S:g}s") from None
     if answer.status != 101:
-        return ApiResponse(
-            answer.status, _content_type(answer.headers), answer.body, [NO_CACHE, *_returned(answer.headers)]
-        )
+        body = worded(answer.body, upstream.say, only_status=False)
+        return ApiResponse(answer.status, _content_type(answer.headers), body, [NO_CACHE, *_returned(answer.headers)])
     kept = [pair for pair in answer.headers if pair[0].lower() not in ("audit-id", "set-cookie", "date")]
     return ApiResponse(101, "", headers=kept, upgrade=Upgrade(answer.reader, answer.writer))
 

@@ -16,9 +16,10 @@ from tests.planes import pod
 from tests.vapi.endpoints.servers import Api, api
 from tests.vapi.endpoints.test_app import live
 from vapi import errors
+from vapi.endpoints import proxy
 from vapi.endpoints.app import ApiServer
 from vapi.endpoints.http import ApiResponse
-from vapi.endpoints.proxy import TunnelTarget, Upstream, passed_on, replaced
+from vapi.endpoints.proxy import REFUSAL_BYTES, TunnelTarget, Upstream, passed_on, replaced
 from vapi.gvk import Obj
 from vapi.http_client import HttpClient
 
@@ -40,7 +41,7 @@ class Host:
         query = f"?{target.query}" if target.query else ""
         url = f"http://127.0.0.1:{self.port}/host/{target.name}-x-default/{target.subresource}{target.rest}{query}"
         base = f"/host/{target.name}-x-default/proxy" if target.subresource == "proxy" else ""
-        return Upstream(url, (("Authorization", "Bearer ours"),), base=base)
+        return Upstream(url, (("Authorization", "Bearer ours"),), base=base, say=there_to_here)
 
     async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -321,6 +322,70 @@ async def test_what_a_pod_does_not_have_is_refused_before_dialling(path: str, co
         await server.create("/api/v1/namespaces/default/pods", pod("waiting"))
         answer = await server.get(f"/api/v1/namespaces/default/pods/{path}")
         assert (answer.status, answer.message) == (code, message)
+
+
+def there_to_here(text: str) -> str:
+    return text.replace("p-x-default", "p")
+
+
+@pytest.mark.parametrize(
+    ("body", "only_status", "told"),
+    [
+        (b'{"kind":"Status","code":400,"message":"in p-x-default","details":{"name":"p-x-default"}}', True, b"p-x"),
+        (b"not in p-x-default", False, b"p-x"),
+        (b"not in p-x-default", True, b""),
+        (b'{"kind":"Answer","message":"p-x-default"}', False, b""),
+        (b"\xff\x00", True, b""),
+    ],
+    ids=["a Status", "a text", "a text of the container's", "JSON of the container's", "bytes of the container's"],
+)
+def test_a_refusal_of_the_far_side_is_worded_and_what_a_container_answers_is_not(
+    body: bytes, only_status: bool, told: bytes
+) -> None:
+    found = proxy.worded(body, there_to_here, only_status=only_status)
+    if told:
+        assert told not in found
+        assert b"p" in found
+    else:
+        assert found == body
+
+
+async def waits_to_start(_head: bytes, _reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    body = b'{"kind":"Status","apiVersion":"v1","code":400,"message":"pod \\"p-x-default\\" is waiting to start"}'
+    head = b"HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+    writer.write(head % len(body) + body)
+
+
+async def much(_head: bytes, _reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    writer.write(b"HTTP/1.1 500 Much\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n\r\n" % (3 * REFUSAL_BYTES))
+    writer.write(b"p-x-default" + b"." * (3 * REFUSAL_BYTES - 11))
+
+
+@pytest.mark.parametrize("path", ["log", "exec", "proxy/x"])
+async def test_a_refusal_names_the_tenants_pod(tmp_path: Path, path: str) -> None:
+    async with host(waits_to_start) as standing, live(tmp_path, tunnel=standing) as up:
+        await running_pod(up.api)
+        reader, writer = await up.connect()
+        writer.write(upgrade("GET", f"{POD}/{path}") if path == "exec" else plain_get(f"{POD}/{path}"))
+        answer = await reader.readuntil(b"}")
+        assert answer.startswith(b"HTTP/1.1 400 ")
+        assert b'pod \\"p\\" is waiting to start' in answer
+        writer.close()
+
+
+async def test_an_error_with_a_long_body_passes_as_it_is(tmp_path: Path) -> None:
+    async with host(much) as standing, live(tmp_path, tunnel=standing) as up:
+        await running_pod(up.api)
+        reader, writer = await up.connect()
+        writer.write(plain_get(f"{POD}/log"))
+        await reader.readuntil(b"p-x-default")
+        for _ in range(3):
+            assert await reader.readexactly(REFUSAL_BYTES // 2)
+        writer.close()
+
+
+def plain_get(path: str) -> bytes:
+    return f"GET {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer admin\r\n\r\n".encode()
 
 
 async def test_the_log_of_a_pod_that_waits_for_a_node_is_empty() -> None:
