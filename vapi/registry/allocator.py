@@ -20,7 +20,6 @@ class Release(Protocol):
         """
 
 
-
 class Allocator(Protocol):
     async def allocate(self, caller: Caller, obj: Obj, old: Obj | None) -> Release:
         """Fill in `obj`'s spec (clusterIP, clusterIPs, ipFamilies, ipFamilyPolicy, nodePorts, healthCheckNodePort).
