@@ -53,7 +53,7 @@ def decide(row: Resource, obj: Obj, options: DeleteOptions, now: dt.datetime) ->
         shorter = row.graceful and grace_s < metadata.get("deletionGracePeriodSeconds", 0)
         if shorter:
             _mark(row, obj, grace_s, now, first=False)
-        if not finalizers and (grace_s == 0 or not row.graceful):
+        if not finalizers and (grace_s == 0 or not row.graceful) and not _has_spec_finalizers(row, obj):
             return Deletion(Act.REMOVE, obj, edited=shorter)
         return Deletion(Act.MARK if shorter or changed else Act.NOTHING, obj)
     if not finalizers and grace_s == 0 and not _has_spec_finalizers(row, obj):

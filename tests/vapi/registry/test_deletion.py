@@ -121,6 +121,9 @@ def test_a_namespace_ends_without_grace_once_its_controller_has_emptied_it() -> 
     marked = decide(NAMESPACES, namespace, DeleteOptions(), NOW)
     assert shown(marked) == (Act.MARK, "2026-01-01T00:00:00Z", None)
     assert marked.obj["status"]["phase"] == "Terminating"
+    assert decide(NAMESPACES, marked.obj, DeleteOptions(), NOW).act is Act.NOTHING
+    emptied = {**marked.obj, "spec": {"finalizers": []}}
+    assert decide(NAMESPACES, emptied, DeleteOptions(), NOW).act is Act.REMOVE
 
 
 @pytest.mark.parametrize(
