@@ -238,8 +238,8 @@ async def _apply(engine: Engine, work: Work, desired: Obj) -> None:
             work.row.resource, {**body, "metadata": {**body["metadata"], "uid": twin.uid}}, force=True
         )
     except ClusterError as error:
-        if error.code != 422:
-            raise
+        if error.code not in (422, 500):
+            raise  # 500: what Kubernetes 1.37 answers to a node port that would be there twice
         live = await _live(engine, work)
         if work.row.replace(desired, live):
             await _replace(engine, work, twin)
