@@ -6,7 +6,7 @@ import re
 
 from tests.vapi.control.cluster import Cluster, cluster
 from vapi.control import kinds
-from vapi.control.events import BURST, MAX_QUEUED, NORMAL, REFILL_S, WARNING
+from vapi.control.events import BURST, MAX_MESSAGE_CHARS, MAX_QUEUED_BYTES, NORMAL, REFILL_S, WARNING
 from vapi.gvk import Obj
 
 NO_CONTROLLERS = "expiry-controller"
@@ -77,13 +77,39 @@ async def test_a_flood_about_one_object_is_cut_and_comes_back_slowly() -> None:
         assert len(it.objects(kinds.EVENTS)) == BURST + 2
 
 
+async def test_what_a_rollout_tells_at_once_is_written_whole() -> None:
+    async with cluster(NO_CONTROLLERS) as it:
+        for number in range(1_500):
+            it.manager.events.record("greeter", pod(f"p{number}", f"u{number}"), NORMAL, "Greeting", f"hello {number}")
+        await it.settle()
+        assert it.manager.events.dropped == 0
+        assert sorted(event["message"] for event in it.objects(kinds.EVENTS)) == sorted(
+            f"hello {number}" for number in range(1_500)
+        )
+
+
+async def test_news_repeated_while_it_waits_is_one_write() -> None:
+    async with cluster(NO_CONTROLLERS) as it:
+        for _ in range(3):
+            it.manager.events.record("greeter", pod(), NORMAL, "Greeting", "hello")
+        before = it.plane.registry.revision
+        await it.settle()
+        (event,) = it.objects(kinds.EVENTS)
+        assert event["count"] == 3
+        assert it.plane.registry.revision == before + 1
+
+
 async def test_a_full_queue_drops_and_says_how_many() -> None:
     async with cluster(NO_CONTROLLERS) as it:
-        for number in range(MAX_QUEUED + 5):
-            it.manager.events.record("greeter", pod(f"p{number}", f"u{number}"), WARNING, "Flood", "x")
-        assert it.manager.events.dropped == 5
-        await it.settle()
-        assert len(it.objects(kinds.EVENTS)) == MAX_QUEUED
+        recorder, told = it.manager.events, MAX_QUEUED_BYTES // MAX_MESSAGE_CHARS
+        for number in range(told):
+            recorder.record("greeter", pod(f"p{number}", f"u{number}"), WARNING, "Flood", "x" * MAX_MESSAGE_CHARS)
+        assert told / 3 < recorder.dropped < told / 2
+        dropped = recorder.dropped
+        await it.turns(20)
+        assert it.objects(kinds.EVENTS)
+        recorder.record("greeter", pod("late", "late"), WARNING, "Flood", "there is room again")
+        assert recorder.dropped == dropped
 
 
 async def test_events_of_cluster_scoped_objects_are_in_default() -> None:
