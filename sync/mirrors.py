@@ -29,6 +29,7 @@ from sync.ownership import Twin
 from sync.state import COMPONENT, SYNC_WARNING, EventSink
 from sync.translator import CLAIMS, PRIORITYCLASSES, STORAGECLASSES, VOLUMES, Translator
 from sync.virtual import Record, VirtualCluster
+from sync.worker import work
 from vapi import encoding
 from vapi.clock import Clock
 from vapi.control.workqueue import Retry, WorkQueue
@@ -196,7 +197,8 @@ class Mirrors:
                         self._look_at_all(kind)
                     else:
                         group.create_task(self._follow(kind), name=f"host {kind.row.resource.resource}")
-                group.create_task(self._work(), name="mirrors")
+                looks = work(self._queue, self._look, failed="not mirrored, again later", about=_text)
+                group.create_task(looks, name="mirrors")
         finally:
             for each in off:
                 each()
@@ -287,23 +289,8 @@ class Mirrors:
 
     # --- work ---------------------------------------------------------------------------------------------
 
-    async def _work(self) -> None:
-        while True:
-            key = await self._queue.get()
-            try:
-                await self._reconcile(*key)
-                self._queue.forget(key)
-            except Retry as retry:
-                self._queue.add_after(key, retry.after_s or 1.0)
-            except ClusterError as error:
-                extra = {"resource": key[0].resource, "object": key[1], "error": error.message}
-                log.log(
-                    logging.WARNING if error.code == 422 else logging.DEBUG, "not mirrored, again later", extra=extra
-                )
-                self._queue.retry(key)
-            finally:
-                self._queue.done(key)
-            await asyncio.sleep(0)
+    async def _look(self, key: Key) -> None:
+        await self._reconcile(*key)
 
     async def _reconcile(self, resource: GVR, name: str) -> None:
         kind = self._kinds[resource]
@@ -433,6 +420,10 @@ class Mirrors:
         subject = {"apiVersion": gvk.api_version, "kind": gvk.kind, **entry.obj()}
         text = f"the host has a {gvk.kind} of this name as well: it is not shown, this one is the virtual cluster's own"
         self._events(COMPONENT, subject, "Warning", SYNC_WARNING, text)
+
+
+def _text(key: Key) -> str:
+    return f"{key[0].resource} {key[1]}"
 
 
 def _kind(row: MirrorRow, rule: ClassRule | None) -> _Kind:

@@ -19,6 +19,7 @@ from sync.hooks import TwinLost
 from sync.nodes_copy import NodeRules
 from sync.translator import NODES, PODS
 from sync.virtual import Record, VirtualCluster
+from sync.worker import work
 from vapi import encoding
 from vapi.clock import Clock
 from vapi.control.workqueue import Retry, WorkQueue
@@ -33,6 +34,8 @@ RELIST_S = 5.0
 GONE_S = 40.0
 """A host pod on a node that is not there, or not ours, for this long is lost. As the pod garbage collector's."""
 ASK_AGAIN_S = 5.0
+FORGET_S = 600.0
+"""How long it is remembered since when a node has been missing: all of its pods have been lost by then."""
 
 
 class Nodes:
@@ -96,6 +99,8 @@ class Nodes:
     def _not_seen(self, node_name: str) -> None:
         """It may come (back): a kubelet that registers anew, a label. Raises Retry, in the end TwinLost."""
         now = self._clock.monotonic()
+        if node_name not in self._missing:
+            self._queue.add(node_name)  # to be forgotten some day
         if now - self._missing.setdefault(node_name, now) >= GONE_S:
             raise TwinLost(f"its node {node_name} has gone")
         raise Retry(ASK_AGAIN_S, "its node is not there")
@@ -115,7 +120,8 @@ class Nodes:
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._follow(), name="host nodes")
-                group.create_task(self._work(), name="mirror nodes")
+                looks = work(self._queue, self._reconcile, failed="node not mirrored, again later", about=str)
+                group.create_task(looks, name="mirror nodes")
         finally:
             for off in self._off:
                 off()
@@ -197,25 +203,14 @@ class Nodes:
         for entry in self._virtual.entries(NODES):
             self._queue.add(entry.name)
 
-    async def _work(self) -> None:
-        while True:
-            name = await self._queue.get()
-            try:
-                await self._reconcile(name)
-                self._queue.forget(name)
-            except Retry as retry:
-                self._queue.add_after(name, retry.after_s or 1.0)
-            except ClusterError as error:
-                log.debug("node not mirrored, again later", extra={"node": name, "error": error.message})
-                self._queue.retry(name)
-            finally:
-                self._queue.done(name)
-            await asyncio.sleep(0)
-
     async def _reconcile(self, name: str) -> None:
         if name in self._asked:
             await self._ask(name)
         current = self._virtual.cached(NODES, "", name)
+        if name in self._seen:
+            self._missing.pop(name, None)
+        else:
+            self._forget(name, shown=current is not None)
         if self._wanted(name):
             await self._mirror(name)
         elif current is not None and nodes_copy.is_ours(current.labels) and self._is_known(name):
@@ -225,6 +220,20 @@ class Nodes:
     def _is_known(self, name: str) -> bool:
         """Whether it can be told that nobody needs it; one that is not read any more leaves with its last pod."""
         return self._synced.is_set() or name in self._guessed
+
+    def _forget(self, name: str, *, shown: bool) -> None:
+        """Nodes come and go under ever new names: what is kept of one goes with it."""
+        now = self._clock.monotonic()
+        if name in self._missing:
+            left_s = self._missing[name] + FORGET_S - now
+            if left_s > 0:
+                self._queue.add_after(name, left_s)
+            else:
+                del self._missing[name]
+        if self._kept_until.get(name, now) <= now:
+            self._kept_until.pop(name, None)
+        if not shown:
+            self._beats.pop(name, None)
 
     async def _mirror(self, name: str) -> None:
         host: Obj = encoding.loads(self._seen[name])

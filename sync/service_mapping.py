@@ -4,8 +4,9 @@ From the host: the tenant's Service has the ports, the ClusterIP and the load ba
 with that address (of a headless source: its endpoints), so it is reached as the host's is. It goes to no host again
 (`translators.services.is_mapped`). To the host: a Service in HOSTNS with the name of the configuration and a selector
 of the tenant's pods. What is there under a target's name without being ours is left alone, with an event. Both are put
-back when edited, end with their source, and end when they are no longer configured. Source of the behaviour:
-sync-behaviour §2.6, Service replication, with its "do better".
+back when edited, end with their source, and end when they are no longer configured. While the host does not let its
+Services be read, what is there stays. Source of the behaviour: sync-behaviour §2.6, Service replication, with its
+"do better".
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from sync.state import COMPONENT, SYNC_WARNING, EventSink
 from sync.translator import ENDPOINTS, NAMESPACES, SERVICES, Context
 from sync.translators.plain import contains
 from sync.virtual import Record, VirtualCluster
+from sync.worker import work
 from vapi import encoding
 from vapi.clock import Clock
 from vapi.control.workqueue import Retry, WorkQueue
@@ -34,7 +36,11 @@ log = logging.getLogger(__name__)
 RELIST_S = 5.0
 TAKEN_S = 30.0
 """Between two looks at a target that somebody else's Service occupies."""
+AGAIN_S = 5.0
+"""Between two looks at a namespace of the tenant's that is going: it is made anew when it has gone."""
 _PORT_KEYS = ("name", "port", "protocol", "appProtocol")
+_EXACT = ("selector", "externalIPs", "externalName", "publishNotReadyAddresses")
+"""Of a Service's spec: what leads its traffic elsewhere if somebody adds to it."""
 _NUMBERS = ("clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy")
 
 
@@ -50,6 +56,11 @@ class Mapped:
     @property
     def source(self) -> str:
         return f"{self.namespace}/{self.name}"
+
+    @property
+    def place(self) -> str:
+        """Of the target."""
+        return f"{self.target_namespace}/{self.target}" if self.target_namespace else self.target
 
 
 def from_host(pairs: Iterable[tuple[str, str]]) -> tuple[Mapped, ...]:
@@ -74,19 +85,44 @@ def _is_ours(obj: Obj, way: str) -> bool:
     return bool((obj["metadata"].get("labels") or {}).get(md.MAPPED) == way)
 
 
-def _metadata(mapped: Mapped, namespace: str, way: str) -> dict[str, Any]:
+def _is_a_copy(service: Obj) -> bool:
+    """Of the tenant's Services with our label: whether somebody made it of another, label and all."""
+    metadata = service["metadata"]
+    place = (metadata.get("annotations") or {}).get(md.MAPPED_AS)
+    return bool(place != f"{metadata['namespace']}/{metadata['name']}")
+
+
+def _in_tenant(mapped: Mapped) -> dict[str, Any]:
+    """Nothing in it tells where on the host it comes from."""
     return {
         "name": mapped.target,
-        "namespace": namespace,
-        "labels": {md.MAPPED: way},
-        "annotations": {md.MAPPED_FROM: mapped.source},
+        "namespace": mapped.target_namespace,
+        "labels": {md.MAPPED: md.FROM_HOST},
+        "annotations": {md.MAPPED_AS: mapped.place},
     }
+
+
+def _is_as_wanted(service: Obj, wanted: Obj) -> bool:
+    """All of `wanted`, and nothing that leads traffic elsewhere."""
+    spec, want = service["spec"], wanted["spec"]
+    return contains(service, wanted) and all(spec.get(k) == want.get(k) for k in _EXACT if spec.get(k))
+
+
+def _over(current: Obj, wanted: Obj) -> Obj:
+    """`current` with the spec, or the subsets, of `wanted`; labels and annotations of others stay."""
+    metadata = dict(current["metadata"])
+    for kind in ("labels", "annotations"):
+        metadata[kind] = {**(metadata.get(kind) or {}), **wanted["metadata"][kind]}
+    parts: Obj = {key: wanted.get(key) or [] for key in ("spec", "subsets") if key in current or key in wanted}
+    return {**current, "metadata": metadata, **parts}
 
 
 def tenant_service(mapped: Mapped, source: Obj) -> Obj:
     """The tenant's Service for a host's."""
     theirs: Obj = source["spec"]
-    spec: dict[str, Any] = {"type": "ClusterIP", "ports": [_port(p) for p in theirs.get("ports") or ()]}
+    spec: dict[str, Any] = {"type": "ClusterIP"}
+    if theirs.get("ports"):
+        spec["ports"] = [_port(p) for p in theirs["ports"]]
     if theirs.get("type") == "ExternalName":
         spec = {"type": "ExternalName", "externalName": theirs["externalName"]}
     else:
@@ -96,7 +132,7 @@ def tenant_service(mapped: Mapped, source: Obj) -> Obj:
     return {
         "apiVersion": "v1",
         "kind": "Service",
-        "metadata": _metadata(mapped, mapped.target_namespace, md.FROM_HOST),
+        "metadata": _in_tenant(mapped),
         "spec": spec,
         "status": {"loadBalancer": (source.get("status") or {}).get("loadBalancer") or {}},
     }
@@ -111,15 +147,18 @@ def tenant_endpoints(mapped: Mapped, source: Obj, endpoints: Obj | None) -> Obj 
     theirs: Obj = source["spec"]
     if theirs.get("type") == "ExternalName":
         return None
-    ip = theirs.get("clusterIP", "")
-    if ip in ("", "None"):
+    if _has_no_address(source):
         subsets = [_subset(s) for s in (endpoints or {}).get("subsets") or ()]
     else:
         ports = [{k: p[k] for k in ("name", "port", "protocol") if p.get(k)} for p in theirs.get("ports") or ()]
-        subsets = [{"addresses": [{"ip": ip}], "ports": ports}]
-    metadata = _metadata(mapped, mapped.target_namespace, md.FROM_HOST)
-    made: Obj = {"apiVersion": "v1", "kind": "Endpoints", "metadata": metadata}
+        subsets = [{"addresses": [{"ip": theirs["clusterIP"]}], "ports": ports}]
+    made: Obj = {"apiVersion": "v1", "kind": "Endpoints", "metadata": _in_tenant(mapped)}
     return {**made, "subsets": subsets} if subsets else made
+
+
+def _has_no_address(source: Obj) -> bool:
+    """So that its endpoints on the host are needed."""
+    return source["spec"].get("type") != "ExternalName" and source["spec"].get("clusterIP", "") in ("", "None")
 
 
 def _subset(subset: Obj) -> Obj:
@@ -134,19 +173,25 @@ def _subset(subset: Obj) -> Obj:
 def host_service(mapped: Mapped, source: Obj, context: Context) -> Obj:
     """The Service in HOSTNS for a tenant's; its selector meets only this tenant's pods of that namespace."""
     theirs: Obj = source["spec"]
-    metadata = _metadata(mapped, context.host_namespace, md.TO_HOST)
-    metadata["labels"][md.MANAGED_BY] = context.cluster
+    metadata: dict[str, Any] = {
+        "name": mapped.target,
+        "namespace": context.host_namespace,
+        "labels": {md.MAPPED: md.TO_HOST, md.MANAGED_BY: context.cluster},
+        "annotations": {md.MAPPED_FROM: mapped.source},
+    }
     if context.anchor_uid:
         anchor = names.anchor_name(context.cluster)
         metadata["ownerReferences"] = [
             md.owner_reference(anchor=anchor, anchor_uid=context.anchor_uid, controller=False)
         ]
-    ports = [{**_port(p), "targetPort": p.get("targetPort", p["port"])} for p in theirs.get("ports") or ()]
     spec: dict[str, Any] = {
-        "ports": ports,
+        "type": "ClusterIP",
         "selector": context.selector_labels(theirs["selector"], mapped.namespace),
-        "publishNotReadyAddresses": bool(theirs.get("publishNotReadyAddresses")),
     }
+    if theirs.get("ports"):
+        spec["ports"] = [{**_port(p), "targetPort": p.get("targetPort", p["port"])} for p in theirs["ports"]]
+    if theirs.get("publishNotReadyAddresses"):
+        spec["publishNotReadyAddresses"] = True
     if theirs.get("clusterIP") == "None":
         spec["clusterIP"] = "None"
     return {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec}
@@ -189,7 +234,7 @@ class ServiceMapping:
         self._queue.tick()
 
     async def run(self) -> None:
-        await self._remove_unconfigured()
+        await self._remove_unconfigured_here()
         off = [self._virtual.on_change(gvr, self._virtual_changed) for gvr in (SERVICES, ENDPOINTS)]
         for mapped in (*self._incoming, *self._outgoing):
             self._queue.add(mapped)
@@ -200,7 +245,9 @@ class ServiceMapping:
             async with asyncio.TaskGroup() as group:
                 for gvr, namespace in sorted(followed):
                     group.create_task(self._follow(gvr, namespace), name=f"mapped {gvr.resource} of {namespace}")
-                group.create_task(self._work(), name="map services")
+                looks = work(self._queue, self._look, failed="service not mapped, again later", about=_text)
+                group.create_task(looks, name="map services")
+                group.create_task(self._remove_unconfigured_there(), name="services mapped no more")
         finally:
             for remove in off:
                 remove()
@@ -263,37 +310,25 @@ class ServiceMapping:
 
     # --- work ---------------------------------------------------------------------------------------------
 
-    async def _work(self) -> None:
-        while True:
-            mapped = await self._queue.get()
-            try:
-                await (self._bring_in(mapped) if mapped.target_namespace else self._send_out(mapped))
-                self._queue.forget(mapped)
-            except Retry as retry:
-                self._queue.add_after(mapped, retry.after_s or 1.0)
-            except ClusterError as error:
-                log.warning("service not mapped, again later", extra={"target": mapped.target, "error": error.message})
-                self._queue.retry(mapped)
-            finally:
-                self._queue.done(mapped)
-            await asyncio.sleep(0)
+    async def _look(self, mapped: Mapped) -> None:
+        await (self._bring_in(mapped) if mapped.target_namespace else self._send_out(mapped))
 
     async def _bring_in(self, mapped: Mapped) -> None:
         source = self._host_object(SERVICES, mapped.namespace, mapped.name)
-        endpoints = self._host_object(ENDPOINTS, mapped.namespace, mapped.name)
+        asked = source is not None and _has_no_address(source)
+        endpoints = self._host_object(ENDPOINTS, mapped.namespace, mapped.name) if asked else None
         there = self._virtual.cached(SERVICES, mapped.target_namespace, mapped.target)
         current = there.obj() if there is not None else None
         if current is not None and not _is_ours(current, md.FROM_HOST):
             self._tell_taken(mapped, current)
             raise Retry(TAKEN_S)
         if source is None or "deletionTimestamp" in source["metadata"]:
-            if current is not None:
-                await self._end(mapped.target_namespace, mapped.target)
+            await self._end(mapped.target_namespace, mapped.target)
             return
         await self._need_namespace(mapped.target_namespace)
-        wanted = tenant_service(mapped, source)
-        await self._put_service(wanted, current)
-        await self._put(ENDPOINTS, tenant_endpoints(mapped, source, endpoints), mapped)
+        await self._put_service(tenant_service(mapped, source), current)
+        await self._put_endpoints(tenant_endpoints(mapped, source, endpoints), mapped)
+        self._told.discard(mapped)
 
     async def _put_service(self, wanted: Obj, current: Obj | None) -> None:
         """Service, then its status; one whose address has changed is made anew."""
@@ -305,35 +340,46 @@ class ServiceMapping:
             current = None
         if current is None:
             current = await self._virtual.create(SERVICES, body)
-        elif not contains(current, body) or len(current["spec"].get("ports") or ()) != len(body["spec"]["ports"]):
+        elif not _is_as_wanted(current, body):
             current = await self._virtual.update(SERVICES, _over(current, body))
         if (current.get("status") or {}).get("loadBalancer", {}) != status["loadBalancer"]:
-            await self._virtual.update(SERVICES, {**current, "status": status}, subresource="status")
+            shown = {**(current.get("status") or {}), **status}
+            await self._virtual.update(SERVICES, {**current, "status": shown}, subresource="status")
 
-    async def _put(self, gvr: GVR, wanted: Obj | None, mapped: Mapped) -> None:
-        entry = self._virtual.cached(gvr, mapped.target_namespace, mapped.target)
+    async def _put_endpoints(self, wanted: Obj | None, mapped: Mapped) -> None:
+        entry = self._virtual.cached(ENDPOINTS, mapped.target_namespace, mapped.target)
         if wanted is None:
-            if entry is not None:
-                await self._virtual.delete(gvr, mapped.target_namespace, mapped.target, uid=entry.uid)
-            return
-        if entry is None:
-            await self._virtual.create(gvr, wanted)
-            return
-        current = entry.obj()
-        if not contains(current, wanted) or current.get("subsets") != wanted.get("subsets"):
-            await self._virtual.update(gvr, {**_over(current, wanted), "subsets": wanted.get("subsets") or []})
+            await self._end_one(ENDPOINTS, mapped.target_namespace, mapped.target)
+        elif entry is None:
+            await self._virtual.create(ENDPOINTS, wanted)
+        else:
+            current = entry.obj()
+            if not contains(current, wanted) or current.get("subsets") != wanted.get("subsets"):
+                await self._virtual.update(ENDPOINTS, _over(current, wanted))
 
     async def _need_namespace(self, name: str) -> None:
-        if self._virtual.cached(NAMESPACES, "", name) is None:
+        """Raises Retry while it is going."""
+        entry = self._virtual.cached(NAMESPACES, "", name)
+        if entry is not None and entry.deleting:
+            raise Retry(AGAIN_S)
+        if entry is None:
             await self._virtual.create(
                 NAMESPACES, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
             )
 
     async def _end(self, namespace: str, name: str) -> None:
         for gvr in (SERVICES, ENDPOINTS):
-            entry = self._virtual.cached(gvr, namespace, name)
-            if entry is not None and entry.labels.get(md.MAPPED) == md.FROM_HOST:
-                await self._virtual.delete(gvr, namespace, name, uid=entry.uid)
+            await self._end_one(gvr, namespace, name)
+
+    async def _end_one(self, gvr: GVR, namespace: str, name: str) -> None:
+        entry = self._virtual.cached(gvr, namespace, name)
+        if entry is None or entry.labels.get(md.MAPPED) != md.FROM_HOST:
+            return
+        try:
+            await self._virtual.delete(gvr, namespace, name, uid=entry.uid)
+        except ClusterError as error:
+            if error.code not in (404, 409):
+                raise
 
     async def _send_out(self, mapped: Mapped) -> None:
         context = self._context()
@@ -351,17 +397,25 @@ class ServiceMapping:
             if current is not None:
                 await self._delete_host(current)
             return
-        wanted = host_service(mapped, source, context)
+        await self._put_on_host(host_service(mapped, source, context), current)
+        self._told.discard(mapped)
+
+    async def _put_on_host(self, wanted: Obj, current: Obj | None) -> None:
+        """The whole spec, but for its numbers: an apply would leave ports that the tenant has taken away."""
+        if current is None:
+            await self._limiter.take(1)
+            await self._host.create(SERVICES, wanted)
+            return
+        live: Obj = current["spec"]
         headless = wanted["spec"].get("clusterIP") == "None"
-        if current is not None and headless != (current["spec"].get("clusterIP") == "None"):
+        if headless != (live.get("clusterIP") == "None"):
             await self._delete_host(current)
             raise Retry(0.1)
-        await self._limiter.take(1)
-        if current is None:
-            await self._host.create(SERVICES, wanted)
-        elif not contains(current, wanted) or current["spec"].get("selector") != wanted["spec"]["selector"]:
-            metadata = {**wanted["metadata"], "uid": current["metadata"]["uid"]}
-            await self._host.apply(SERVICES, {**wanted, "metadata": metadata}, force=True)
+        if not _is_as_wanted(current, wanted):
+            body = _over(current, wanted)
+            body["spec"] = {**{key: live[key] for key in _NUMBERS if key in live}, **body["spec"]}
+            await self._limiter.take(1)
+            await self._host.update(SERVICES, body)
 
     def _is_our_target(self, service: Obj) -> bool:
         labels = service["metadata"].get("labels") or {}
@@ -378,36 +432,46 @@ class ServiceMapping:
 
     # --- at the start, and what is told -------------------------------------------------------------------
 
-    async def _remove_unconfigured(self) -> None:
+    async def _remove_unconfigured_here(self) -> None:
         """Mapped Services of a configuration that has changed meanwhile."""
         kept = {(m.target_namespace, m.target) for m in self._incoming}
         for entry in list(self._virtual.entries(SERVICES)):
-            if entry.labels.get(md.MAPPED) == md.FROM_HOST and (entry.namespace, entry.name) not in kept:
+            if entry.labels.get(md.MAPPED) != md.FROM_HOST or (entry.namespace, entry.name) in kept:
+                continue
+            if _is_a_copy(entry.obj()):
+                continue
+            try:
                 await self._end(entry.namespace, entry.name)
-        context = self._context()
+            except ClusterError as error:
+                log.warning("a mapped Service is left in the tenant", extra={"error": error.message})
+
+    async def _remove_unconfigured_there(self) -> None:
+        """The same of the host, as soon as it answers."""
+        context, said = self._context(), False
         selector = f"{md.MAPPED}={md.TO_HOST},{md.MANAGED_BY}={context.cluster}"
-        try:
-            for service in await self._host.list(SERVICES, context.host_namespace, label_selector=selector):
-                if service["metadata"]["name"] not in {m.target for m in self._outgoing}:
-                    await self._delete_host(service)
-        except ClusterError as error:
-            log.warning("mapped Services of the host are not cleared", extra={"error": error.message})
+        kept = {m.target for m in self._outgoing}
+        while True:
+            try:
+                for service in await self._host.list(SERVICES, context.host_namespace, label_selector=selector):
+                    if service["metadata"]["name"] not in kept:
+                        await self._delete_host(service)
+                return
+            except ClusterError as error:
+                if not said:
+                    log.warning("mapped Services are left on the host, again later", extra={"error": error.message})
+                said = True
+                await asyncio.sleep(RELIST_S)
 
     def _tell_taken(self, mapped: Mapped, about: Obj) -> None:
-        place = f"{mapped.target_namespace}/{mapped.target}" if mapped.target_namespace else mapped.target
-        self._tell(mapped, about, f"not mapped to {place}: there is another Service of that name, which is left alone")
+        text = f"not mapped to {mapped.place}: there is another Service of that name, which is left alone"
+        self._tell(mapped, about, text)
 
     def _tell(self, mapped: Mapped, about: Obj, message: str) -> None:
-        """Once."""
+        """Once, until it has been mapped."""
         if mapped not in self._told:
             self._told.add(mapped)
             self._events(COMPONENT, about, "Warning", SYNC_WARNING, message)
 
 
-def _over(current: Obj, wanted: Obj) -> Obj:
-    """`current` with what `wanted` says: of metadata its keys, of the rest whole parts."""
-    metadata = dict(current["metadata"])
-    for kind in ("labels", "annotations"):
-        metadata[kind] = {**(metadata.get(kind) or {}), **wanted["metadata"][kind]}
-    spec = {**current.get("spec", {}), **wanted.get("spec", {})}
-    return {**current, "metadata": metadata, **({"spec": spec} if spec else {})}
+def _text(mapped: Mapped) -> str:
+    return f"{mapped.source} as {mapped.place}"

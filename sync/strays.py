@@ -8,10 +8,9 @@ traffic would go on to them beside what the tenant says. So they go once the hos
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable, Iterable, Mapping
 
-from sync.cluster import Cluster, ClusterError, Unreachable
+from sync.cluster import Cluster, ClusterError
 from sync.informer import HostInformer
 from sync.limiter import Limiter
 from sync.ownership import Twin
@@ -19,11 +18,10 @@ from sync.state import Key
 from sync.translator import ENDPOINTS, ENDPOINTSLICES, SERVICES, Context
 from sync.translators.endpoints import selectorless
 from sync.virtual import Record, VirtualCluster
+from sync.worker import work
 from vapi.clock import Clock
 from vapi.control.workqueue import WorkQueue
 from vapi.gvk import GVR
-
-log = logging.getLogger(__name__)
 
 NOT_YET_S = 0.2
 """Until the host's Service has lost its selector."""
@@ -69,17 +67,7 @@ class Strays:
                 self._changed(entry, None)
                 if count % 64 == 63:
                     await asyncio.sleep(0)
-            while True:
-                key = await self.queue.get()
-                try:
-                    await self._look(*key)
-                    self.queue.forget(key)
-                except ClusterError as error:
-                    if not isinstance(error, Unreachable):
-                        log.warning("stray endpoints left on the host", extra={"key": key, "error": error.message})
-                    self.queue.retry(key)
-                finally:
-                    self.queue.done(key)
+            await work(self.queue, self._look, failed="stray endpoints left on the host", about="/".join)
         finally:
             remove()
             self.queue.close()
@@ -88,7 +76,8 @@ class Strays:
         if selectorless(service.name, service.namespace, self._context()):
             self.queue.add((service.namespace, service.name))
 
-    async def _look(self, namespace: str, name: str) -> None:
+    async def _look(self, key: tuple[str, str]) -> None:
+        namespace, name = key
         context = self._context()
         if not selectorless(name, namespace, context):
             return

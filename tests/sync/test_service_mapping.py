@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from itertools import product
+
+import pytest
 
 from sync import metadata as md
+from sync.cluster import ClusterEvent, ClusterEventType
 from sync.limiter import Limiter
 from sync.service_mapping import ServiceMapping, from_host, host_service, tenant_endpoints, tenant_service, to_host
 from sync.translator import ENDPOINTS, SERVICES, Context
@@ -80,6 +85,13 @@ def test_a_load_balancer_is_shown_and_an_external_name_stays_one() -> None:
     assert tenant_endpoints(IN[0], named, None) is None
 
 
+def test_nothing_tells_the_tenant_where_on_the_host_a_service_comes_from() -> None:
+    source = {**DATABASE, "metadata": {"name": "oracle", "namespace": "crown-jewels"}}
+    mapped = from_host([("crown-jewels/oracle", "default/db")])[0]
+    told = json.dumps([tenant_service(mapped, source), tenant_endpoints(mapped, source, None)])
+    assert "oracle" not in told and "crown-jewels" not in told
+
+
 def test_a_service_on_the_host_selects_pods_of_its_own_tenant_namespace_only() -> None:
     made = host_service(OUT[0], WEB, CONTEXT)
     assert (made["metadata"]["name"], made["metadata"]["namespace"]) == ("web", "host-ns")
@@ -107,6 +119,7 @@ class Bench:
     host: ControlPlane
     clock: FakeClock
     mapping: ServiceMapping
+    task: asyncio.Task[None]
     events: list[str] = field(default_factory=list)
 
     def here(self, gvr: GVR, name: str, namespace: str = "default") -> Obj | None:
@@ -131,8 +144,23 @@ class Bench:
         await turns(LOOKS)
 
 
+class WithoutEndpoints(InProcessCluster):
+    """A host that lets Services be read, but no Endpoints."""
+
+    async def watch(
+        self, gvr: GVR, namespace: str = "", *, label_selector: str = "", metadata_only: bool = False
+    ) -> AsyncIterator[ClusterEvent]:
+        if gvr == ENDPOINTS:
+            yield ClusterEvent(ClusterEventType.REFUSED, message="no right")
+            await asyncio.Event().wait()
+        async for event in super().watch(gvr, namespace):
+            yield event
+
+
 @contextlib.asynccontextmanager
-async def bench(*, configured: bool = True, before: tuple[Obj, ...] = ()) -> AsyncIterator[Bench]:
+async def bench(
+    *, configured: bool = True, before: tuple[Obj, ...] = (), cluster: type[InProcessCluster] = InProcessCluster
+) -> AsyncIterator[Bench]:
     clock = FakeClock()
     async with plane(clock=clock) as tenant, plane(clock=clock) as host:
         for namespace in ("data", "host-ns"):
@@ -142,7 +170,7 @@ async def bench(*, configured: bool = True, before: tuple[Obj, ...] = ()) -> Asy
         events: list[str] = []
         mapping = ServiceMapping(
             virtual=VirtualCluster(tenant.client("vapi-syncer")),
-            host=InProcessCluster(host.client("vapi")),
+            host=cluster(host.client("vapi")),
             limiter=Limiter(0, clock),
             context=lambda: CONTEXT,
             from_host=IN if configured else (),
@@ -153,7 +181,7 @@ async def bench(*, configured: bool = True, before: tuple[Obj, ...] = ()) -> Asy
         task = asyncio.create_task(mapping.run())
         await turns(LOOKS)
         try:
-            yield Bench(tenant, host, clock, mapping, events)
+            yield Bench(tenant, host, clock, mapping, task, events)
         finally:
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -185,6 +213,71 @@ async def test_what_a_tenant_does_to_a_mapped_service_is_put_back() -> None:
         await tester.delete(SERVICES, "default", "db")
         await turns(LOOKS)
         assert at.here(SERVICES, "db") is not None
+
+
+SHAPES = {
+    "with an address": DATABASE,
+    "headless": HEADLESS,
+    "load balancer": {**DATABASE, "spec": {**DATABASE["spec"], "type": "LoadBalancer"}},
+    "external name": {
+        **DATABASE,
+        "spec": {"type": "ExternalName", "externalName": "db.example.com", "sessionAffinity": "None"},
+    },
+}
+
+
+@pytest.mark.parametrize(("before", "after"), [pair for pair in product(SHAPES, SHAPES) if pair[0] != pair[1]])
+async def test_a_source_that_becomes_another_sort_of_service_is_followed(before: str, after: str) -> None:
+    async with bench() as at:
+        await at.on_host(SHAPES[before])
+        await at.host.client("admin").delete(SERVICES, "data", "db")
+        await at.host.client("admin").create(SERVICES, SHAPES[after])
+        await turns(LOOKS)
+        await at.advance(1)
+        source = at.host.registry.cached(SERVICES, "data", "db")
+        mapped = at.here(SERVICES, "db")
+        assert source is not None and mapped is not None
+        for key in ("type", "clusterIP", "externalName", "selector"):
+            wanted = None if key == "selector" else source.obj()["spec"].get(key)
+            assert mapped["spec"].get(key) == wanted, key
+        assert not at.task.done()
+
+
+async def test_a_selector_that_the_tenant_adds_to_a_mapped_service_is_taken_out() -> None:
+    async with bench() as at:
+        await at.on_host(DATABASE)
+        mapped = at.here(SERVICES, "db")
+        assert mapped is not None
+        spec = {**mapped["spec"], "selector": {"app": "mine"}, "externalIPs": ["192.0.2.7"]}
+        await at.tenant.client("tester").update(SERVICES, {**mapped, "spec": spec})
+        await turns(LOOKS)
+        again = at.here(SERVICES, "db")
+        assert again is not None and not again["spec"].keys() & {"selector", "externalIPs"}
+
+
+async def test_a_mapped_service_waits_for_its_namespace_to_go_and_then_makes_it_anew() -> None:
+    async with bench() as at:
+        await at.on_host(DATABASE)
+        tester = at.tenant.client("tester")
+        await tester.delete(NAMESPACES, "", "default")
+        await tester.delete(SERVICES, "default", "db")
+        await at.advance(20)
+        assert at.here(SERVICES, "db") is None
+        going = at.tenant.registry.cached(NAMESPACES, "", "default")
+        assert going is not None and going.deleting
+        await tester.update(NAMESPACES, {**going.obj(), "spec": {"finalizers": []}}, subresource="finalize")
+        assert at.tenant.registry.cached(NAMESPACES, "", "default") is None
+        await at.advance(6)
+        assert at.here(SERVICES, "db") is not None
+
+
+async def test_endpoints_that_may_not_be_read_matter_only_where_a_source_has_no_address() -> None:
+    async with bench(cluster=WithoutEndpoints) as at:
+        await at.on_host(DATABASE)
+        assert at.here(SERVICES, "db") is not None
+    async with bench(cluster=WithoutEndpoints) as at:
+        await at.on_host(HEADLESS)
+        assert at.here(SERVICES, "db") is None
 
 
 async def test_endpoints_of_a_headless_source_are_followed() -> None:
@@ -222,6 +315,19 @@ async def test_a_tenants_service_stands_under_its_name_on_the_host_while_it_exis
         assert at.there("web") is None
 
 
+async def test_a_port_that_the_tenant_takes_away_goes_on_the_host_too() -> None:
+    async with bench() as at:
+        ports = [{"name": "sql", "port": 5432}, {"name": "web", "port": 80}]
+        await at.in_tenant(service("web", "default", selector={"app": "web"}, ports=ports))
+        mine = at.here(SERVICES, "web")
+        assert mine is not None
+        spec = {**mine["spec"], "ports": mine["spec"]["ports"][:1]}
+        await at.tenant.client("tester").update(SERVICES, {**mine, "spec": spec})
+        await turns(LOOKS)
+        there = at.there("web")
+        assert there is not None and [port["name"] for port in there["spec"]["ports"]] == ["sql"]
+
+
 async def test_a_foreign_service_on_the_host_is_never_touched() -> None:
     async with bench() as at:
         await at.on_host(service("web", "host-ns", selector={"app": "theirs"}))
@@ -242,3 +348,10 @@ async def test_what_is_no_longer_configured_ends_at_the_next_start() -> None:
     left = tenant_service(IN[0], DATABASE)
     async with bench(configured=False, before=({k: v for k, v in left.items() if k != "status"},)) as at:
         assert at.here(SERVICES, "db") is None
+
+
+async def test_a_copy_that_somebody_made_of_a_mapped_service_is_not_taken_for_one() -> None:
+    mapped = {k: v for k, v in tenant_service(IN[0], HEADLESS).items() if k != "status"}
+    copy = {**mapped, "metadata": {**mapped["metadata"], "name": "mine"}}
+    async with bench(configured=False, before=(copy,)) as at:
+        assert at.here(SERVICES, "mine") is not None
