@@ -19,7 +19,7 @@ from typing import Any
 
 from sync import metadata as md
 from sync import names
-from sync.cluster import Cluster, ClusterError, ClusterEventType
+from sync.cluster import Cluster, ClusterError, ClusterEventType, PatchType
 from sync.limiter import Limiter
 from sync.state import COMPONENT, SYNC_WARNING, EventSink
 from sync.translator import ENDPOINTS, NAMESPACES, SERVICES, Context
@@ -115,6 +115,16 @@ def _over(current: Obj, wanted: Obj) -> Obj:
         metadata[kind] = {**(metadata.get(kind) or {}), **wanted["metadata"][kind]}
     parts: Obj = {key: wanted.get(key) or [] for key in ("spec", "subsets") if key in current or key in wanted}
     return {**current, "metadata": metadata, **parts}
+
+
+def _merge_patch(live: Obj, wanted: Obj) -> Obj:
+    """What makes a Service of the host `wanted`; its numbers, and labels and annotations of others, stay."""
+    have, want = live["spec"], wanted["spec"]
+    spec: dict[str, Any] = {**{key: None for key in (*_EXACT, "ports") if key in have}, **want}
+    spec["selector"] = {**dict.fromkeys(have.get("selector") or (), None), **want["selector"]}
+    metadata = wanted["metadata"]
+    kept = {"uid": live["metadata"]["uid"], "labels": metadata["labels"], "annotations": metadata["annotations"]}
+    return {"metadata": kept, "spec": spec}
 
 
 def tenant_service(mapped: Mapped, source: Obj) -> Obj:
@@ -401,7 +411,7 @@ class ServiceMapping:
         self._told.discard(mapped)
 
     async def _put_on_host(self, wanted: Obj, current: Obj | None) -> None:
-        """The whole spec, but for its numbers: an apply would leave ports that the tenant has taken away."""
+        """An apply would leave ports that the tenant has taken away: they are of our create."""
         if current is None:
             await self._limiter.take(1)
             await self._host.create(SERVICES, wanted)
@@ -412,10 +422,11 @@ class ServiceMapping:
             await self._delete_host(current)
             raise Retry(0.1)
         if not _is_as_wanted(current, wanted):
-            body = _over(current, wanted)
-            body["spec"] = {**{key: live[key] for key in _NUMBERS if key in live}, **body["spec"]}
             await self._limiter.take(1)
-            await self._host.update(SERVICES, body)
+            metadata, patch = current["metadata"], _merge_patch(current, wanted)
+            await self._host.patch(
+                SERVICES, metadata["namespace"], metadata["name"], patch, content_type=PatchType.MERGE
+            )
 
     def _is_our_target(self, service: Obj) -> bool:
         labels = service["metadata"].get("labels") or {}

@@ -328,6 +328,20 @@ async def test_a_port_that_the_tenant_takes_away_goes_on_the_host_too() -> None:
         assert there is not None and [port["name"] for port in there["spec"]["ports"]] == ["sql"]
 
 
+async def test_what_somebody_adds_to_a_mapped_service_on_the_host_is_taken_out() -> None:
+    async with bench() as at:
+        await at.in_tenant(service("web", "default", selector={"app": "web"}))
+        made = at.there("web")
+        assert made is not None
+        more = {"selector": {**made["spec"]["selector"], "tier": "theirs"}, "externalIPs": ["192.0.2.7"]}
+        spec = {**made["spec"], **more, "type": "NodePort", "publishNotReadyAddresses": True}
+        await at.host.client("admin").update(SERVICES, {**made, "spec": spec})
+        await turns(LOOKS)
+        again = at.there("web")
+        assert again is not None and again["metadata"]["uid"] == made["metadata"]["uid"]
+        assert again["spec"] == made["spec"]
+
+
 async def test_a_foreign_service_on_the_host_is_never_touched() -> None:
     async with bench() as at:
         await at.on_host(service("web", "host-ns", selector={"app": "theirs"}))
