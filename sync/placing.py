@@ -21,6 +21,7 @@ from sync import metadata as md
 from sync.ownership import Twin
 from sync.state import Key
 from sync.translator import PODS, Ref, Translator
+from sync.translators import podstatus
 from sync.virtual import Record, VirtualCluster
 from vapi import errors
 from vapi.clock import Clock
@@ -183,7 +184,7 @@ class HostBinder:
         elif twin is None:
             self._wait_for_twin(uid, placement)
         else:
-            self._wait(uid, placement, twin)
+            self._wait(uid, placement, twin, entry)
 
     def _wait_for_twin(self, uid: str, placement: _Placement) -> None:
         placement.since = None
@@ -193,7 +194,7 @@ class HostBinder:
         else:
             self._end(uid, placement, f"the host has no pod of it after {ABSENT_S:.0f} s")
 
-    def _wait(self, uid: str, placement: _Placement, twin: Twin) -> None:
+    def _wait(self, uid: str, placement: _Placement, twin: Twin, entry: Record) -> None:
         now = self._clock.monotonic()
         if placement.since is None:
             placement.since = now
@@ -205,7 +206,7 @@ class HostBinder:
         if live["spec"].get("nodeName"):  # the engine is about to tell the tenant
             self._queue.add_after(uid, LOOK_S)
             return
-        why = _why_unbound(live)
+        why = _why_unbound(entry.obj(), live)
         placement.taken_back = f"the host has not bound it to node {placement.node} within {BIND_S:.0f} s{why}"
         log.info("twin taken back", extra={"key": placement.key[1:], "node": placement.node})
         self._touch(placement.key)
@@ -226,9 +227,9 @@ def _noted_node(twin: Twin) -> str:
     return str((twin.obj()["metadata"].get("annotations") or {}).get(md.NODE, ""))
 
 
-def _why_unbound(host_pod: Obj) -> str:
-    """In the words of the host's scheduler."""
-    for condition in (host_pod.get("status") or {}).get("conditions") or ():
+def _why_unbound(virtual: Obj, host_pod: Obj) -> str:
+    """In the words of the host's scheduler, but for names that the tenant does not know."""
+    for condition in podstatus.in_tenant_terms(virtual, host_pod).get("conditions") or ():
         if condition["type"] == "PodScheduled" and condition.get("message"):
             return f": {condition['message']}"
     return ""

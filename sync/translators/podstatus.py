@@ -6,10 +6,12 @@ of its readiness gates and those of its own evictions; containers that it does n
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from sync import metadata as md
 from sync.translators import podnames
+from sync.wording import in_tenant_words
 from vapi import encoding
 from vapi.gvk import Obj
 
@@ -82,10 +84,39 @@ def in_tenant_terms(virtual: Obj, host: Obj) -> Obj:
     told = text
     for old, new in known:
         told = told.replace(old.encode(), new.encode())
-    if told == text:
-        return status
-    replaced: Obj = encoding.loads(told)
+    replaced: Obj = status if told == text else encoding.loads(told)
+    namespace = there.get("namespace", "")
+    if b'"message"' in told and (b"-x-" in told or namespace.encode() in told):
+        cluster = (there.get("labels") or {}).get(md.MANAGED_BY, "")
+        return _worded(
+            replaced,
+            lambda text: in_tenant_words(
+                text, {}, cluster=cluster, host_namespace=namespace, namespace=here["namespace"]
+            ),
+        )
     return replaced
+
+
+def _worded(status: Obj, say: Callable[[str], str]) -> Obj:
+    """The host's messages through `say`; what a container has written when it ended is its own."""
+    found = {**status}
+    if "message" in found:
+        found["message"] = say(found["message"])
+    if found.get("conditions"):
+        found["conditions"] = [
+            {**c, "message": say(c["message"])} if "message" in c else c for c in found["conditions"]
+        ]
+    for statuses, _ in _CONTAINER_STATUSES:
+        if found.get(statuses):
+            found[statuses] = [_waiting_worded(each, say) for each in found[statuses]]
+    return found
+
+
+def _waiting_worded(status: Obj, say: Callable[[str], str]) -> Obj:
+    waiting = (status.get("state") or {}).get("waiting") or {}
+    if "message" not in waiting:
+        return status
+    return {**status, "state": {"waiting": {**waiting, "message": say(waiting["message"])}}}
 
 
 class Generations:

@@ -167,6 +167,20 @@ async def test_a_twin_that_the_host_does_not_bind_is_taken_back_and_another_node
         assert b.rig.the(PODS, "web")["spec"]["nodeName"] == "free"
 
 
+async def test_the_reason_of_a_choice_that_was_declined_names_nothing_of_the_host() -> None:
+    async with bench() as b:
+        await a_pod(b)
+        task = await b.place("web", "full")
+        twin = b.rig.the_twin(PODS, "web")
+        message = f'0/1 nodes are available: claim "disk-x-default-x-other" of {HOST_NAMESPACE}/web is in use'
+        twin["status"] = {"conditions": [{"type": "PodScheduled", "status": "False", "message": message}]}
+        await b.rig.admin.update(PODS, twin, subresource="status")
+        await b.advance(BIND_S)
+        with pytest.raises(Declined) as declined:
+            await task
+        assert HOST_NAMESPACE not in declined.value.reason and "-x-" not in declined.value.reason
+
+
 async def test_it_is_declined_only_when_the_twin_has_gone() -> None:
     async with bench() as b:
         await a_pod(b)

@@ -6,6 +6,7 @@ from sync import metadata as md
 from sync.plan import HOST_POD_GONE
 from sync.translators import workload
 from sync.translators.podstatus import lost_status, status
+from sync.wording import SOMEBODY
 from vapi.gvk import Obj
 
 
@@ -71,6 +72,23 @@ def test_what_the_kubelet_saw_is_told_in_tenant_generations() -> None:
 def test_messages_name_the_tenants_pod() -> None:
     shown = status(virtual(), host(message="back-off pod=web-x-default-x-vc_host-ns(h1)"))
     assert shown["message"] == "back-off pod=web_default(v1)"
+
+
+def test_no_message_tells_of_what_else_the_host_namespace_holds() -> None:
+    waiting = {"message": "couldn't find key k in ConfigMap host-ns/settings-x-default-x-other"}
+    ended = {"message": 'written by the container: "host-ns"'}
+    text = 'claim "data-x-default-x-other" of namespace host-ns'
+    shown = status(
+        virtual(),
+        host(
+            conditions=[{"type": "PodScheduled", "message": text}],
+            containerStatuses=[{"name": "c", "state": {"waiting": waiting}, "lastState": {"terminated": ended}}],
+        ),
+    )
+    assert shown["conditions"][0]["message"] == f'claim "{SOMEBODY}" of namespace default'
+    (container,) = shown["containerStatuses"]
+    assert container["state"]["waiting"]["message"] == f"couldn't find key k in ConfigMap default/{SOMEBODY}"
+    assert container["lastState"]["terminated"] == ended
 
 
 def test_a_lost_pod_failed_as_after_an_eviction() -> None:
