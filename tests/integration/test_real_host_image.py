@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.etcd_server import free_ports
 from tests.host_cluster import BINARIES, HostCluster
@@ -26,12 +27,12 @@ NAMESPACE = "team-a"
 @pytest.fixture(scope="module")
 def image(node_host: HostCluster, tmp_path_factory: pytest.TempPathFactory) -> str:
     """Built from this tree and on the node."""
-    if node_host.directory is None or not BUILD.is_file() or not (BINARIES / "images").is_dir():
-        pytest.skip("no image: it takes shared/host/build-image and a host started here")
+    socket = (node_host.directory or node_host.kubeconfig.parent) / "containerd.sock"
+    if not socket.exists() or not BUILD.is_file() or not (BINARIES / "images").is_dir():
+        pytest.skip("no image: it takes shared/host/build-image and a host of shared/host on this machine")
     tar = tmp_path_factory.mktemp("image") / "vapi.tar"
     done = subprocess.run([str(BUILD), str(REPO), "vapi:dev", str(tar)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
-    socket = node_host.directory / "containerd.sock"
     command = ["ctr", "-a", str(socket), "-n", "k8s.io", "images", "import", str(tar)]
     subprocess.run(command, check=True, capture_output=True)
     tar.unlink()
@@ -86,7 +87,62 @@ def deployed(node_host: HostCluster, image: str, tmp_path_factory: pytest.TempPa
         yield one
     finally:
         one.disconnect()
-        node_host.kubectl("delete", "-f", str(manifest), "--wait=false")
+        node_host.kubectl("delete", "-f", str(manifest), "--wait=false", "--ignore-not-found")
+
+
+def chart() -> list[Any]:
+    """A controller as charts bring it: an account with rights of its own, spread by the keys of its ReplicaSet."""
+    keys = {"labelSelector": {"matchLabels": {"app": "leader"}}, "matchLabelKeys": ["pod-template-hash"]}
+    made = deployment("leader", 2)
+    made["spec"]["template"]["spec"] |= {
+        "serviceAccountName": "leader",
+        "topologySpreadConstraints": [
+            {"maxSkew": 1, "topologyKey": "kubernetes.io/hostname", "whenUnsatisfiable": "ScheduleAnyway", **keys}
+        ],
+        "affinity": {
+            "podAntiAffinity": {
+                "preferredDuringSchedulingIgnoredDuringExecution": [
+                    {"weight": 1, "podAffinityTerm": {"topologyKey": "kubernetes.io/hostname", **keys}}
+                ]
+            }
+        },
+    }
+    rbac = "rbac.authorization.k8s.io"
+    rule = {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["get", "create", "update"]}
+    subject = {"kind": "ServiceAccount", "name": "leader", "namespace": "default"}
+    name = {"name": "leader"}
+    return [
+        {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": name},
+        {"apiVersion": f"{rbac}/v1", "kind": "Role", "metadata": name, "rules": [rule]},
+        {
+            "apiVersion": f"{rbac}/v1", "kind": "RoleBinding", "metadata": name, "subjects": [subject],
+            "roleRef": {"apiGroup": rbac, "kind": "Role", "name": "leader"},
+        },
+        made,
+    ]  # fmt: skip
+
+
+def test_a_controller_of_a_chart_is_spread_and_leads_by_a_lease(deployed: Deployed) -> None:
+    deployed.kubectl("apply", "-f", "-", stdin=manifests(chart()))
+    deployed.kubectl("rollout", "status", "deployment/leader", "--timeout=60s")
+
+    def ask(method: str, path: str, body: Any) -> str:
+        token = "/var/run/secrets/kubernetes.io/serviceaccount"
+        script = (
+            f"curl -sS -o /dev/null -w '%{{http_code}}' --cacert {token}/ca.crt -X {method} -d '{json.dumps(body)}' "
+            f'-H "Content-Type: application/json" -H "Authorization: Bearer $(cat {token}/token)" '
+            f"https://$KUBERNETES_SERVICE_HOST:$KUBERNETES_SERVICE_PORT{path}"
+        )
+        return deployed.kubectl("exec", "deployment/leader", "--", "sh", "-c", script)
+
+    leases = "/apis/coordination.k8s.io/v1/namespaces/default/leases"
+    lease = {"metadata": {"name": "leader"}, "spec": {"holderIdentity": "one", "leaseDurationSeconds": 15}}
+    assert ask("POST", leases, lease) == "201"
+    assert ask("POST", leases, lease) == "409"
+    held = deployed.json("get", "lease", "leader")
+    assert ask("PUT", f"{leases}/leader", {**held, "spec": {**held["spec"], "holderIdentity": "two"}}) == "200"
+    assert ask("PUT", f"{leases}/leader", held) == "409"
+    assert ask("POST", "/api/v1/namespaces/default/configmaps", {"metadata": {"name": "c"}}) == "403"
 
 
 def refusals(host: HostCluster) -> float:
@@ -129,3 +185,52 @@ def test_a_killed_pod_of_ours_comes_back_with_its_data_and_restarts_no_pod(deplo
         deployed.host.kubectl(
             "-n", NAMESPACE, "exec", f"{NAMESPACE}-0", "--", "touch", "/opt/vapi/written", timeout_s=20
         )
+
+
+def without(document: Any, *resources: str) -> Any:
+    """A Role or ClusterRole that names these no more."""
+    rules = [{**r, "resources": [x for x in r["resources"] if x not in resources]} for r in document["rules"]]
+    return {**document, "rules": [r for r in rules if r["resources"]]}
+
+
+def test_a_right_that_is_left_out_takes_one_feature_and_one_line(deployed: Deployed) -> None:
+    given = list(yaml.safe_load_all((REPO / "deploy" / "vapi.yaml").read_text()))
+    roles = [d for d in given if d["kind"] in ("Role", "ClusterRole")]
+    left_out = ("nodes", "pods/log", "ingresses")
+    deployed.kubectl("delete", "deployment", "--all")
+    deployed.host.kubectl("apply", "-f", "-", stdin=manifests([without(role, *left_out) for role in roles]))
+    deployed.host.kubectl("-n", NAMESPACE, "delete", "pod", f"{NAMESPACE}-0")
+    try:
+        deployed.connect()
+        deployed.kubectl("apply", "-f", "-", stdin=manifests([pod("lone")]))
+        deployed.kubectl("wait", "--for=condition=Ready", "pod/lone", "--timeout=60s")
+        for _ in range(2):
+            with pytest.raises(KubectlError) as refused:
+                deployed.kubectl("logs", "lone")
+            assert refused.value.stderr.strip().endswith(
+                'pods "lone" is forbidden: the virtual cluster has no right to get pods/log on its host'
+            )
+        logged = deployed.host.kubectl("-n", NAMESPACE, "logs", f"{NAMESPACE}-0").splitlines()
+        warnings = [line for line in logged if '"warning"' in line]
+        assert sorted(next(r for r in left_out if f'\\"{r}\\"' in line) for line in warnings) == sorted(left_out)
+        assert not [line for line in logged if "eyJ" in line]
+    finally:
+        deployed.host.kubectl("apply", "-f", "-", stdin=manifests(roles))
+
+
+def test_removed_without_its_namespace_it_leaves_nothing_but_claims(deployed: Deployed) -> None:
+    spec = deployment("each", 1)["spec"]
+    each = {
+        "apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": {"name": "each"},
+        "spec": {key: spec[key] for key in ("selector", "template")},
+    }  # fmt: skip
+    deployed.kubectl("apply", "-f", "-", stdin=manifests([deployment("web", 1), each]))
+    deployed.kubectl("rollout", "status", "daemonset/each", "--timeout=60s")
+    deployed.kubectl("rollout", "status", "deployment/web", "--timeout=60s")
+    deployed.disconnect()
+    deployed.host.kubectl("-n", NAMESPACE, "delete", f"statefulset/{NAMESPACE}", f"configmap/vapi-{NAMESPACE}")
+    kinds = "pods,services,configmaps,secrets,endpointslices,daemonsets,controllerrevisions"
+    ours = ("-n", NAMESPACE, "get", kinds, "-o", "name", "-l", f"vapi.dev/managed-by={NAMESPACE}")
+    until(lambda: not deployed.host.kubectl(*ours), timeout_s=60)
+    left = deployed.host.kubectl("-n", NAMESPACE, "get", "pods,secrets", "-o", "name").splitlines()
+    assert [name for name in left if not name.startswith(f"pod/{NAMESPACE}-0")] == []
