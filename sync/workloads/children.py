@@ -62,7 +62,7 @@ class Children:
 
     def host_changed(self, resource: GVR, before: Twin | None, after: Twin | None) -> None:
         if before is not None and (after is None or after.uid != before.uid or after.controller != before.controller):
-            self._controlled.get(before.controller, set()).discard((resource, before.uid))
+            self._leave(before.controller, (resource, before.uid))
         if after is not None:
             self._names[resource, after.uid] = after.name
             if after.controller:
@@ -70,6 +70,13 @@ class Children:
         for twin in (before, after):
             if twin is not None:
                 self._concerned((resource, twin.uid))
+
+    def _leave(self, controller: str, key: Key) -> None:
+        left = self._controlled.get(controller)
+        if left is not None:
+            left.discard(key)
+            if not left:
+                del self._controlled[controller]
 
     def virtual_changed(self, resource: GVR) -> Callable[[Record, Record | None], None]:
         def changed(entry: Record, _old: Record | None) -> None:

@@ -17,6 +17,7 @@ from vapi.control.informer import Name
 from vapi.control.workqueue import Retry
 from vapi.errors import ApiError
 from vapi.gvk import Obj
+from vapi.resources.strategies import mirrors
 
 
 class NotOfThePod(Exception):
@@ -39,6 +40,8 @@ class EphemeralVolumeController(Controller[Name]):
         if entry is None or entry.deleting:
             return
         pod = entry.obj()
+        if mirrors.is_child(pod):
+            return  # the host has made its claims
         for volume in pod["spec"].get("volumes") or ():
             if volume.get("ephemeral"):
                 await self._provide(pod, volume)

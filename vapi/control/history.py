@@ -150,7 +150,9 @@ class Histories:
         for each in old[: max(0, len(old) - limit)]:
             metadata = each["metadata"]
             try:
-                await self._client.delete(kinds.CONTROLLER_REVISIONS, metadata["namespace"], metadata["name"])
+                await self._client.delete(
+                    kinds.CONTROLLER_REVISIONS, metadata["namespace"], metadata["name"], uid=metadata["uid"]
+                )
             except ApiError as error:
                 if error.code != 404:
                     raise

@@ -8,6 +8,7 @@ from tests.vapi.control.cluster import cluster
 from vapi.control import kinds
 from vapi.control.ephemeral_volume import claim_of
 from vapi.gvk import Obj
+from vapi.resources.strategies.mirrors import HOST_UID
 
 NAME = "ephemeral-volume-controller"
 SPEC = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
@@ -62,6 +63,16 @@ async def test_somebody_elses_claim_is_left_alone_and_said() -> None:
                 "ephemeral volume: PVC default/web-tmp was not created for pod default/web (pod is not owner)",
             )
         ]
+
+
+async def test_a_pod_that_the_hosts_controllers_made_has_its_claims_there() -> None:
+    async with cluster(NAME) as it:
+        uid = "7d1c5d2e-0000-4000-8000-000000000001"
+        mirror = pod()
+        mirror["metadata"] |= {"uid": uid, "annotations": {HOST_UID: f"{uid}/{uid}"}}
+        await it.client.copy(kinds.PODS, mirror)
+        await it.settle()
+        assert list(it.client.entries(kinds.CLAIMS)) == []
 
 
 def test_the_template_stays_as_it_is() -> None:

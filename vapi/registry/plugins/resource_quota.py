@@ -9,6 +9,7 @@ Source: plugin/pkg/admission/resourcequota (controller.go CheckRequest, checkQuo
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -25,12 +26,16 @@ from vapi.resources.quota_usage import PodUsage
 from vapi.resources.strategies import quantities
 from vapi.schema import quantity
 
+log = logging.getLogger(__name__)
+
 QUOTAS = GVR("", "v1", "resourcequotas")
 NOT_COUNTED = frozenset({("", "events"), ("events.k8s.io", "events")})
 """Source: quota install.DefaultIgnoredResources."""
 MAY_GROW = frozenset({("", "services"), ("", "persistentvolumeclaims"), ("", "pods/resize")})
 """What an update may make bigger."""
 ATTEMPTS = 5
+BATCH = 50
+"""Requests judged in one step: 35 µs each with a quota on five resources (*measured*), 2 ms in all (law 9)."""
 EXPLICIT = frozenset({"cpu", "memory", "requests.cpu", "requests.memory", "limits.cpu", "limits.memory"})
 """With a quota on these each container must say what it wants. Source: core validationSet."""
 
@@ -153,8 +158,13 @@ class _ResourceQuota:
         batch: list[_Waiting] = []
         try:
             while queue.waiting:
-                batch, queue.waiting = queue.waiting, []
+                batch, queue.waiting = queue.waiting[:BATCH], queue.waiting[BATCH:]
                 await self._settle(namespace, [w for w in batch if not w.done.done()])
+                await asyncio.sleep(0)
+        except Exception:
+            log.exception("quota not charged", extra={"namespace": namespace})
+            for waiting in (*batch, *queue.waiting):
+                _answer(waiting, errors.internal("the quota could not be charged"))
         finally:
             del self._queues[namespace]
             for waiting in (*batch, *queue.waiting):

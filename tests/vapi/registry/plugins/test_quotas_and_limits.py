@@ -19,7 +19,7 @@ from vapi.gvk import GVR, Obj
 from vapi.plane import ControlPlane, running_plane
 from vapi.registry.caller import Caller, system_caller
 from vapi.registry.client import Client
-from vapi.registry.plugins.resource_quota import QUOTAS
+from vapi.registry.plugins.resource_quota import BATCH, QUOTAS, Quotas
 
 ADMISSION = recorded("admission_1.37.json")
 LIMITS = GVR("", "v1", "limitranges")
@@ -30,15 +30,15 @@ LIMIT_RANGE = ADMISSION[12]["request"]["body"]
 
 
 @contextlib.asynccontextmanager
-async def guarded() -> AsyncIterator[ControlPlane]:
-    """A plane with all plugins."""
+async def guarded(quotas: Quotas | None = None) -> AsyncIterator[ControlPlane]:
+    """A plane with all plugins. `quotas`: where charges are written; None: where they belong."""
     clock = FakeClock()
     async with running_plane(
         MemoryStore(),
         clock=clock,
         schemas=schemas(),
         plugins=lambda registry: builtin_plugins(
-            registry, Rbac(), quotas=Client(registry, "kube-apiserver"), clock=clock
+            registry, Rbac(), quotas=quotas or Client(registry, "kube-apiserver"), clock=clock
         ),
     ) as plane:
         client = plane.client("test")
@@ -282,3 +282,33 @@ async def test_what_a_container_asks_for_stays_and_init_containers_have_defaults
 async def test_what_is_not_said_is_beyond_a_bound_as_well(item: Obj, resources: Obj, text: str) -> None:
     async with limited(item) as plane:
         assert await refusal(plane, PODS, pod("p", **resources)) == f'pods "p" is forbidden: {text}'
+
+
+class BrokenQuotas:
+    async def update(self, gvr: GVR, obj: Obj, *, subresource: str = "") -> Obj:
+        raise RuntimeError("a bug")
+
+
+async def test_a_bug_in_charging_is_an_error_of_the_request_and_of_none_after_it() -> None:
+    async with guarded(BrokenQuotas()) as plane:
+        await counted(plane, {"configmaps": "2"})
+        row = plane.catalog.of(CONFIGMAPS)
+        for name in ("a", "b"):
+            with pytest.raises(ApiError) as error:
+                await plane.registry.create(system_caller("test"), row, "default", configmap(name))
+            assert error.value.code == 500
+
+
+async def test_more_requests_than_are_judged_in_one_step_are_all_charged() -> None:
+    async with guarded() as plane:
+        await counted(plane, {"configmaps": str(BATCH * 2)})
+        row = plane.catalog.of(CONFIGMAPS)
+        answers = await asyncio.gather(
+            *(
+                plane.registry.create(system_caller("test"), row, "default", configmap(f"c{number}"))
+                for number in range(BATCH * 3)
+            ),
+            return_exceptions=True,
+        )
+        assert sum(not isinstance(answer, BaseException) for answer in answers) == BATCH * 2
+        assert used(plane) == {"configmaps": str(BATCH * 2)}
