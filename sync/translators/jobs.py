@@ -44,6 +44,17 @@ def wanted(virtual: Obj, context: Context) -> bool:
     return workload.wanted(virtual, context) and virtual["spec"].get("managedBy", OWN_CONTROLLER) == OWN_CONTROLLER
 
 
+def status(virtual: Obj, host: Obj) -> Obj:
+    """The host's. A twin that was made again counts anew, which no API lets a Job say: what it had counted stays."""
+    new, ours = workload.status(virtual, host), virtual.get("status") or {}
+    if new.get("succeeded", 0) < ours.get("succeeded", 0) and "completedIndexes" in ours:
+        new["completedIndexes"] = ours["completedIndexes"]
+    for count in ("failed", "succeeded"):
+        if new.get(count, 0) < ours.get(count, 0):
+            new[count] = ours[count]
+    return new
+
+
 def ended(virtual: Obj) -> bool:
     conditions = (virtual.get("status") or {}).get("conditions") or ()
     return any(c.get("type") in ("Complete", "Failed") and c.get("status") == "True" for c in conditions)
@@ -70,6 +81,7 @@ TRANSLATOR = workload.row(
     to_spec,
     name_limit=workload.SHORT_NAME,
     wanted=wanted,
+    status=status,
     ended=ended,
     update=update,
 )

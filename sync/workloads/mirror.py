@@ -158,6 +158,41 @@ def owners(current: Iterable[Obj], owner: Owner | None, controlled: bool, ours: 
     return [*kept, *(r for r in controllers if not ours(r.get("uid", "")))]
 
 
+def anchoring(host: Obj, *, anchor: str, anchor_uid: str) -> Obj | None:
+    """A merge patch of a host's child: owned by the anchor while it has no controller, and only then.
+
+    What a workload leaves behind goes with the virtual cluster; what has been adopted goes with its new owner, which
+    the collector would not do as long as the anchor holds it, too. None: it is so.
+    """
+    metadata = host["metadata"]
+    references = metadata.get("ownerReferences") or []
+    controlled = any(r.get("controller") for r in references)
+    others = [r for r in references if r.get("uid") != anchor_uid]
+    if not anchor_uid or controlled == (len(others) == len(references)) or "deletionTimestamp" in metadata:
+        return None
+    mine = [] if controlled else [md.owner_reference(anchor=anchor, anchor_uid=anchor_uid, controller=False)]
+    known = {k: metadata[k] for k in ("uid", "resourceVersion")}
+    return {"metadata": {**known, "ownerReferences": [*others, *mine]}}
+
+
+def has_all(have: Any, wanted: Any) -> bool:
+    """Whether `have` says all of `wanted`; defaults of the tenant's API may add to it."""
+    if isinstance(wanted, dict):
+        return isinstance(have, dict) and all(has_all(have.get(k), v) for k, v in wanted.items() if v is not None)
+    if isinstance(wanted, list):
+        return (
+            isinstance(have, list)
+            and len(have) == len(wanted)
+            and all(has_all(a, b) for a, b in zip(have, wanted, strict=True))
+        )
+    return bool(have == wanted)
+
+
+def over(have: Any, wanted: Any) -> Any:
+    """`wanted`, with what it does not say."""
+    return {**have, **wanted} if isinstance(have, dict) and isinstance(wanted, dict) else wanted
+
+
 # --- the kinds ----------------------------------------------------------------------------------------
 
 

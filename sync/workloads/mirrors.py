@@ -16,6 +16,7 @@ from types import MappingProxyType
 from typing import Any
 
 from sync import metadata as md
+from sync import names
 from sync.actions import REPEAT_DELETE_S, asked_propagation
 from sync.cluster import Cluster, ClusterError, PatchType, Unreachable
 from sync.hooks import TwinLost
@@ -30,7 +31,19 @@ from sync.virtual import Record
 from sync.workloads import leftovers, podmirror
 from sync.workloads.children import Children, Key
 from sync.workloads.events import ChildEvents
-from sync.workloads.mirror import CHILD_KINDS, ChildKind, Owner, child_name, claim_name, new_mirror, owners
+from sync.workloads.mirror import (
+    CHILD_KINDS,
+    ChildKind,
+    Owner,
+    anchoring,
+    child_name,
+    claim_name,
+    has_all,
+    new_mirror,
+    over,
+    owners,
+)
+from sync.workloads.unlabelled import Unlabelled
 from vapi.clock import Clock
 from vapi.control.kinds import CLAIMS
 from vapi.control.workqueue import QueueClosed, Retry, WorkQueue
@@ -107,6 +120,7 @@ class ChildMirrors:
             informer.on_other = partial(self.children.host_changed, gvr)
         self._begun = False
         self._learned = False
+        self._unlabelled = Unlabelled(engine, self.children)
         self._deleted: dict[str, tuple[int | None, float]] = {}
         """uid → (grace, when) of a delete that the host accepted."""
         self.events = ChildEvents(self.children, self._kinds)
@@ -258,11 +272,10 @@ class ChildMirrors:
 
     async def _proven_gone(self, look: Look) -> bool:
         """A label that was taken off the host's object is given back."""
-        name = self.children.host_name(look.key)
-        informer = self._informers[look.key[0]]
+        name = self.children.host_name(look.key) or await self._unlabelled.host_name(look.key)
+        informer, context = self._informers[look.key[0]], self._engine.context
         if not name or informer.proven_gone(name, look.key[1]):
             return True
-        context = self._engine.context
         await self._engine.limiter.take(2)
         try:
             found = await self._host.get(look.key[0], context.host_namespace, name)
@@ -275,6 +288,7 @@ class ChildMirrors:
         labels = context.own_labels(look.here.namespace)
         if (found["metadata"].get("labels") or {}).get(md.MANAGED_BY) != context.cluster:
             await self._patch(look, name, {"metadata": {"uid": look.key[1], "labels": labels}})
+            self.children.host_changed(look.key[0], None, informer.get(name))  # which the watch will not tell again
         return False
 
     # --- actions --------------------------------------------------------------------------------------------
@@ -338,9 +352,13 @@ class ChildMirrors:
         await self._status(look, virtual, live)
 
     async def _tell_host(self, look: Look, virtual: Obj, live: Obj) -> None:
-        twin = look.there
+        twin, context = look.there, self._engine.context
+        anchor = names.anchor_name(context.cluster)
+        if look.key[0] != CLAIMS and (owned := anchoring(live, anchor=anchor, anchor_uid=context.anchor_uid)):
+            await self._patch(look, twin.name, owned)
+            raise Retry(0)
         if look.key[0] == PODS:
-            for write in podmirror.writes(virtual, live, twin, self._engine.context):
+            for write in podmirror.writes(virtual, live, twin, context):
                 await self._write(look, write.patch, write.subresource, optional=write.optional)
             return
         metadata = virtual["metadata"]
@@ -395,11 +413,11 @@ class ChildMirrors:
             except KeyError:
                 again = {}
             for field in look.kind.converged:
-                if field in again and not _has_all(virtual.get(field), again[field]):
-                    changed[field] = _over(virtual.get(field), again[field])
+                if field in again and not has_all(virtual.get(field), again[field]):
+                    changed[field] = over(virtual.get(field), again[field])
             annotations = (again.get("metadata") or {}).get("annotations") or {}
             metadata = changed.get("metadata") or virtual["metadata"]
-            if not _has_all(metadata.get("annotations") or {}, annotations):
+            if not has_all(metadata.get("annotations") or {}, annotations):
                 changed["metadata"] = {
                     **metadata,
                     "annotations": {**(metadata.get("annotations") or {}), **annotations},
@@ -564,24 +582,6 @@ def _referrer(key: Key) -> tuple[object, str, str]:
 
 def _never_sent(_virtual: Obj, _context: object) -> Obj:
     raise AssertionError("what the host's controllers made is never sent")
-
-
-def _has_all(have: Any, wanted: Any) -> bool:
-    """Whether `have` says all of `wanted`; defaults of the tenant's API may add to it."""
-    if isinstance(wanted, dict):
-        return isinstance(have, dict) and all(_has_all(have.get(k), v) for k, v in wanted.items() if v is not None)
-    if isinstance(wanted, list):
-        return (
-            isinstance(have, list)
-            and len(have) == len(wanted)
-            and all(_has_all(a, b) for a, b in zip(have, wanted, strict=True))
-        )
-    return bool(have == wanted)
-
-
-def _over(have: Any, wanted: Any) -> Any:
-    """`wanted`, with what it does not say."""
-    return {**have, **wanted} if isinstance(have, dict) and isinstance(wanted, dict) else wanted
 
 
 ACTIONS: Mapping[MirrorAction, Callable[[ChildMirrors, Look], Awaitable[None]]] = MappingProxyType(

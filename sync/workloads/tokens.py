@@ -80,6 +80,8 @@ class TemplateTokens:
         self._wake = asyncio.Event()
         self._gone: asyncio.Queue[tuple[str, str, Key]] = asyncio.Queue()
         """(host name, uid, workload) of Secrets whose workloads have gone."""
+        self._found: dict[Key, str] = {}
+        """uids of the Secrets that a start has found: of a Job that has ended nobody asks for one again."""
         self._told: set[str] = set()
         self._later: list[asyncio.TimerHandle] = []
 
@@ -110,10 +112,12 @@ class TemplateTokens:
         self._events(COMPONENT, virtual, "Warning", "FailedCreate", f"Error creating: pods are forbidden: {message}")
 
     def gone(self, resource: GVR, namespace: str, name: str) -> None:
-        kept = self._kept.get((resource, namespace, name))
-        if kept is not None:
+        key = (resource, namespace, name)
+        kept = self._kept.get(key)
+        uid = kept.secret_uid if kept is not None else self._found.get(key, "")
+        if uid:
             secret = templates.token_secret_name(self._context().cluster, resource, namespace, name)
-            self._gone.put_nowait((secret, kept.secret_uid, (resource, namespace, name)))
+            self._gone.put_nowait((secret, uid, key))
 
     # --- the Secret -----------------------------------------------------------------------------------------
 
@@ -229,9 +233,12 @@ class TemplateTokens:
             plural, _, name = annotations.get(md.OBJECT_NAME, "").partition("/")
             namespace, uid = annotations.get(md.OBJECT_NAMESPACE, ""), annotations.get(md.OBJECT_UID, "")
             row = ROWS.get(plural)
-            if row is None or self._virtual.cached(row.resource, namespace, name) is not None:
+            if row is None:
                 continue
             key = (row.resource, namespace, name)
+            if self._virtual.cached(row.resource, namespace, name) is not None:
+                self._found[key] = secret["metadata"]["uid"]
+                continue
             found = _parsed(annotations.get(md.DESIRED, ""))
             if found is not None:
                 now = self._clock.now()
@@ -279,6 +286,7 @@ class TemplateTokens:
                 self._later.append(asyncio.get_running_loop().call_later(IN_USE_AGAIN_S, self._again, name, uid, key))
                 continue
             self._kept.pop(key, None)
+            self._found.pop(key, None)
             await self._limiter.take(PRIORITY)
             try:
                 await self._host.delete(SECRETS, self._context().host_namespace, name, uid=uid)

@@ -364,6 +364,43 @@ async def test_a_pod_whose_label_is_taken_off_on_the_host_gets_it_back() -> None
         assert [p["metadata"]["uid"] for p in r.mirrors(PODS)][:1] == [pod["metadata"]["uid"]]
 
 
+@pytest.mark.parametrize("down", [False, True], ids=["running", "down"])
+async def test_a_child_whose_label_is_taken_off_stays_and_gets_it_back(down: bool) -> None:
+    async with workload_rig("statefulsets") as r:
+        spec = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
+        made = stateful_set()
+        made["spec"] |= {"volumeClaimTemplates": [{"metadata": {"name": "data"}, "spec": spec}]}
+        await r.virtual.create(kinds.STATEFUL_SETS, made)
+        await r.roll()
+        claim, other = r.mirrors(kinds.CLAIMS)
+        uids = [claim["metadata"]["uid"], other["metadata"]["uid"]]
+        host = r.of_host(kinds.CLAIMS, claim)
+        if down:
+            await r.kill()
+        del host["metadata"]["labels"][md.MANAGED_BY]
+        await r.admin.update(kinds.CLAIMS, host)
+        if down:
+            await r.start()
+        await r.roll()
+        assert [c["metadata"]["uid"] for c in r.mirrors(kinds.CLAIMS)] == uids
+        assert r.of_host(kinds.CLAIMS, claim)["metadata"]["labels"][md.MANAGED_BY] == r.name
+
+
+async def test_what_is_left_behind_is_the_anchors_until_somebody_adopts_it() -> None:
+    async with workload_rig("deployments") as r:
+        await r.virtual.create(kinds.DEPLOYMENTS, deployment())
+        await r.roll()
+        await r.virtual.delete(kinds.DEPLOYMENTS, "default", "web", propagation=Propagation.ORPHAN)
+        await r.roll()
+        (left,) = r.on_host(REPLICASETS)
+        assert [o["kind"] for o in left["metadata"]["ownerReferences"]] == ["ConfigMap"]
+        await r.virtual.create(kinds.DEPLOYMENTS, deployment())
+        await r.roll()
+        (adopted,) = r.on_host(REPLICASETS)
+        assert adopted["metadata"]["uid"] == left["metadata"]["uid"]
+        assert [o["kind"] for o in adopted["metadata"]["ownerReferences"]] == ["Deployment"]
+
+
 async def test_a_restart_writes_nothing() -> None:
     async with workload_rig() as r:
         await r.virtual.create(kinds.DEPLOYMENTS, deployment())
@@ -376,3 +413,23 @@ async def test_a_restart_writes_nothing() -> None:
         await r.start()
         await r.settle()
         assert [(r.mirrors(gvr), r.on_host(gvr)) for gvr in kept] == before
+
+
+async def test_a_job_whose_twin_is_made_again_finishes_with_what_it_had_counted() -> None:
+    async with workload_rig("jobs") as r:
+        await r.virtual.create(kinds.JOBS, job(completions=2, parallelism=1, backoffLimit=100))
+        await r.settle()
+        await r.run_pods("Failed")
+        await r.advance(1)
+        failed = r.the(kinds.JOBS, "once")["status"]["failed"]
+        (twin,) = r.on_host(kinds.JOBS)
+        await r.admin.delete(kinds.JOBS, r.host_namespace, twin["metadata"]["name"], propagation=Propagation.BACKGROUND)
+        for _ in range(4):
+            await r.advance(60)
+            await r.kubelets_end()
+            await r.run_pods("Succeeded")
+        (again,) = r.on_host(kinds.JOBS)
+        assert again["metadata"]["uid"] != twin["metadata"]["uid"]
+        status = r.the(kinds.JOBS, "once")["status"]
+        assert (status["succeeded"], status["failed"]) == (2, failed)
+        assert failed > 0
