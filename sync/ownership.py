@@ -152,7 +152,7 @@ def classify(twin: Twin | None, identity: Identity, *, virtual_uid: str, marked_
     """`virtual_uid` "" when the virtual object is absent; `marked_uid` the host uid of its mark, "" without one."""
     if twin is None:
         return HostState.ABSENT
-    if twin.managed_by != identity.cluster or not _named(twin, identity):
+    if twin.managed_by != identity.cluster or not twin.object_uid or not _named(twin, identity):
         return _unnamed(twin, identity, virtual_uid, marked_uid)
     fits = twin.uid == marked_uid if marked_uid else virtual_uid in ("", twin.object_uid)
     if fits:

@@ -55,9 +55,9 @@ class Children:
             self._workloads.pop(before.uid, None)
         if after is None:
             return
-        known = after.uid in self._workloads
+        _, known = self._workloads.get(after.uid, (row, None))
         self._workloads[after.uid] = (row, after)
-        if not known:
+        if known is None or known.object_uid != after.object_uid:  # somebody may have taken off whose it is
             self._concern_all(after.uid)
 
     def host_changed(self, resource: GVR, before: Twin | None, after: Twin | None) -> None:

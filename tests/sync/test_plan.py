@@ -100,6 +100,7 @@ OWNED = dataclasses.replace(IDENTITY, anchor_uid="anchor")
         {md.MANAGED_BY: "other"},
         {md.OBJECT_NAME: ""},
         {md.OBJECT_KIND: "Service"},
+        {md.OBJECT_UID: ""},
         {md.OBJECT_NAMESPACE: "kube-system", md.OBJECT_UID: ""},
     ],
 )
