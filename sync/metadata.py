@@ -128,12 +128,6 @@ def kind_text(gvk: GVK) -> str:
     return f"{gvk.kind}.{gvk.group}" if gvk.group else gvk.kind
 
 
-def object_kind(obj: Obj) -> str:
-    """`kind_text` of an object that carries apiVersion and kind."""
-    group, slash, _ = str(obj["apiVersion"]).rpartition("/")
-    return f"{obj['kind']}.{group}" if slash else str(obj["kind"])
-
-
 def owner_reference(*, anchor: str, anchor_uid: str, controller: bool) -> Obj:
     """To the anchor. As controller for Pods: a host ReplicaSet whose selector fits must not adopt them."""
     reference: Obj = {"apiVersion": "v1", "kind": "ConfigMap", "name": anchor, "uid": anchor_uid}

@@ -6,5 +6,7 @@ keys a change concerns and indexes the watch cache, `controller` is the loop,
 A controller reads the view, decides in pure functions (`deployment_rolling`,
 `replica_ranking`, `endpointslice_plan`, …) and writes through the registry, so
 it may be stopped anywhere and started again: nothing is kept but keys.
+`scheduler` places pods on nodes that are the tenant's own, or simulated. `taint_eviction` and `node_leases` run only
+where nodes, or controllers, make them needed; `simulated_*` are an embedded host's nodes.
 `service_ip` is no controller but the registry's hook that gives Services their numbers.
 """
