@@ -63,7 +63,10 @@ def _writes(desired: Obj, host: Obj) -> Iterator[Write]:
 
 
 def metadata_changes(desired: Obj, host: Obj) -> Obj:
-    """The labels and annotations that differ; null for those that we have set and the tenant has removed."""
+    """The labels and annotations that differ; null for those that we have set and the tenant has removed.
+
+    And the owners that somebody has taken off: nobody would collect it.
+    """
     sent = md.sent_keys(host)
     changes: Obj = {}
     for kind, ours_before in (("labels", sent.labels), ("annotations", sent.annotations)):
@@ -75,6 +78,10 @@ def metadata_changes(desired: Obj, host: Obj) -> Obj:
         change |= {k: None for k in ours_before if k in have and k not in want}
         if change:
             changes[kind] = change
+    owners = {each.get("uid") for each in host["metadata"].get("ownerReferences") or ()}
+    missing = [each for each in desired["metadata"].get("ownerReferences") or () if each["uid"] not in owners]
+    if missing:
+        changes["ownerReferences"] = missing
     return changes
 
 

@@ -30,6 +30,17 @@ def spec_of(writes: Any) -> Any:
     return [(w.subresource, w.patch.get("spec")) for w in writes]
 
 
+def test_an_owner_that_was_taken_off_is_put_back_and_others_stay() -> None:
+    wanted, host = pod(), pod()
+    anchor = {"kind": "ConfigMap", "name": "vapi-vc", "uid": "a1"}
+    wanted["metadata"]["ownerReferences"] = [anchor]
+    host["metadata"]["ownerReferences"] = [{"kind": "Node", "name": "n", "uid": "n1"}]
+    (write,) = update(wanted, host)
+    assert write.patch == {"metadata": {"uid": "h1", "ownerReferences": [anchor]}}
+    host["metadata"]["ownerReferences"].append(anchor)
+    assert update(wanted, host) == []
+
+
 def test_a_twin_as_it_should_be_needs_no_write() -> None:
     host = pod()
     host["metadata"]["labels"]["added-by-host"] = "1"
