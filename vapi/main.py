@@ -49,8 +49,9 @@ from vapi.auth import bootstrap
 from vapi.auth import pki as pki_module
 from vapi.auth.admission import builtin_plugins
 from vapi.auth.authenticator import Anonymous
+from vapi.auth.pki import Pki
 from vapi.auth.rbac import Rbac
-from vapi.clock import SystemClock
+from vapi.clock import Clock, SystemClock
 from vapi.config import FROM_HOST, Address, Config, ConfigError, in_cluster_namespace, kubectl_command
 from vapi.config_values import NodesMode
 from vapi.control import controllers
@@ -73,7 +74,7 @@ from vapi.registry.admission import Lookup
 from vapi.registry.allocator import Allocator
 from vapi.registry.client import Client
 from vapi.registry.notices import HostKind, Situation
-from vapi.schema.schemas import load_schemas
+from vapi.schema.schemas import Schemas, load_schemas
 
 log = logging.getLogger(__name__)
 
@@ -170,16 +171,7 @@ async def virtual_cluster(config: Config) -> AsyncIterator[RunningCluster]:
         host = None
         if config.host.kind != "none":
             # a host that cannot be reached is told before anything is written
-            host = await stack.enter_async_context(
-                hosts.opened(
-                    config.host,
-                    data_dir=config.data_dir,
-                    durable=config.store != "memory",
-                    nodes=config.simulated_nodes,
-                    schemas=schemas,
-                    clock=clock,
-                )
-            )
+            host = await stack.enter_async_context(_opened_host(config, schemas, clock))
         store = await open_store(store_url(config))
         stack.push_async_callback(store.close)
         pki = await apiserver.load_pki(store, config.data_dir / "pki", name=config.name, shared=shared, clock=clock)
@@ -198,33 +190,12 @@ async def virtual_cluster(config: Config) -> AsyncIterator[RunningCluster]:
             )
         )
         namespace = host_namespace(config)
-        try:
-            api = await apiserver.open_api(
-                plane,
-                pki,
-                rbac,
-                listen=(config.listen.host, config.listen.port),
-                names=pki_module.serving_names(
-                    cluster_domain=config.cluster_domain, others=_other_names(config, namespace)
-                ),
-                anonymous=Anonymous(config.anonymous),
-            )
-        except OSError as error:
-            if error.filename is not None:  # a certificate that cannot be written
-                raise
-            raise ListenError(f"--listen {config.listen}: {_os_error(error)}") from None
+        api = await _open_api(config, plane, pki, rbac, namespace)
         stack.push_async_callback(api.stop)
         kubeconfig = config.data_dir / "kubeconfig"
         api.write_kubeconfig(kubeconfig, server=_server_url(config, api.port), name=config.name)
         group = await stack.enter_async_context(_Background())
-        manager = ControllerManager(
-            plane.client("controllers"),
-            ControllerSettings(root_ca=pki.ca_certificate.decode()),
-            clock=clock,
-            only=controllers.chosen(
-                external=config.controllers_external, without=idle_controllers(config.host_workloads)
-            ),
-        )
+        manager = _manager(config, plane, root_ca=pki.ca_certificate.decode())
         if dns.mode is DnsMode.EMBEDDED:
             await stack.enter_async_context(_embedded_dns(plane, dns, dns_choice.listen(config)))
         if config.controllers_external and host is not None:
@@ -246,6 +217,45 @@ async def virtual_cluster(config: Config) -> AsyncIterator[RunningCluster]:
         else:
             group.start(_follow_host(tenancy, plane, api, config), "syncer")
         yield RunningCluster(plane, api, kubeconfig)
+
+
+def _opened_host(config: Config, schemas: Schemas, clock: Clock) -> contextlib.AbstractAsyncContextManager[hosts.Host]:
+    return hosts.opened(
+        config.host,
+        data_dir=config.data_dir,
+        durable=config.store != "memory",
+        nodes=config.simulated_nodes,
+        schemas=schemas,
+        clock=clock,
+    )
+
+
+async def _open_api(config: Config, plane: ControlPlane, pki: Pki, rbac: Rbac, namespace: str) -> Api:
+    """Raises ListenError, OSError."""
+    names = pki_module.serving_names(cluster_domain=config.cluster_domain, others=_other_names(config, namespace))
+    try:
+        return await apiserver.open_api(
+            plane,
+            pki,
+            rbac,
+            listen=(config.listen.host, config.listen.port),
+            names=names,
+            anonymous=Anonymous(config.anonymous),
+        )
+    except OSError as error:
+        if error.filename is not None:  # a certificate that cannot be written
+            raise
+        raise ListenError(f"--listen {config.listen}: {_os_error(error)}") from None
+
+
+def _manager(config: Config, plane: ControlPlane, *, root_ca: str) -> ControllerManager:
+    idle = idle_controllers(config.host_workloads)
+    return ControllerManager(
+        plane.client("controllers"),
+        ControllerSettings(root_ca=root_ca),
+        clock=plane.clock,
+        only=controllers.chosen(external=config.controllers_external, without=idle),
+    )
 
 
 @contextlib.asynccontextmanager
@@ -310,35 +320,10 @@ def _tenancy(
             raise ClusterError(error.code, error.reason, error.message) from None
         return IssuedToken(issued.token, issued.expires)
 
-    advertise = (config.advertise.host, config.advertise.port) if config.advertise else None
     tenancy = Tenancy(
         virtual=VirtualCluster(plane.client("vapi-syncer")),
         host=host.cluster,
-        settings=TenancySettings(
-            cluster=config.name,
-            host_namespace=namespace,
-            advertise=advertise,
-            rate=config.host_rate,
-            nodes=nodes_copy.rules(
-                config.sync_nodes_mode,
-                selector=config.sync_nodes_selector,
-                tolerations=config.sync_nodes_tolerations,
-                every_node=host.every_node,
-            ),
-            service_account=f"{config.name}-workload",
-            dns=dns.mode is not DnsMode.NONE,
-            cluster_domain=dns.domain,
-            not_sent=config.not_sent,
-            naming={
-                **dict.fromkeys(config.sync_to_host_ingresses_secret_annotations, SECRETS),
-                **dict.fromkeys(config.sync_to_host_ingresses_service_annotations, SERVICES),
-            },
-            workloads=config.host_workloads,
-            mapped_in=service_mapping.from_host(config.service_mapping_from_host),
-            mapped_out=service_mapping.to_host(config.service_mapping_to_host),
-            from_host=KeyPatterns(config.sync_from_host_labels, config.sync_from_host_annotations),
-            classes={kind: ClassRule(*config.classes(kind)) for kind in FROM_HOST},
-        ),
+        settings=_tenancy_settings(config, namespace, dns, every_node=host.every_node),
         store_id=identity,
         events=manager.events.record,
         issue=issue,
@@ -350,6 +335,35 @@ def _tenancy(
     else:
         api.tunnel.inner = SimulatedTunnel(tenancy.tunnels)
     return tenancy
+
+
+def _tenancy_settings(config: Config, namespace: str, dns: DnsSettings, *, every_node: bool) -> TenancySettings:
+    """`every_node`: what the host shows where nobody says which."""
+    return TenancySettings(
+        cluster=config.name,
+        host_namespace=namespace,
+        advertise=(config.advertise.host, config.advertise.port) if config.advertise else None,
+        rate=config.host_rate,
+        nodes=nodes_copy.rules(
+            config.sync_nodes_mode,
+            selector=config.sync_nodes_selector,
+            tolerations=config.sync_nodes_tolerations,
+            every_node=every_node,
+        ),
+        service_account=f"{config.name}-workload",
+        dns=dns.mode is not DnsMode.NONE,
+        cluster_domain=dns.domain,
+        not_sent=config.not_sent,
+        naming={
+            **dict.fromkeys(config.sync_to_host_ingresses_secret_annotations, SECRETS),
+            **dict.fromkeys(config.sync_to_host_ingresses_service_annotations, SERVICES),
+        },
+        workloads=config.host_workloads,
+        mapped_in=service_mapping.from_host(config.service_mapping_from_host),
+        mapped_out=service_mapping.to_host(config.service_mapping_to_host),
+        from_host=KeyPatterns(config.sync_from_host_labels, config.sync_from_host_annotations),
+        classes={kind: ClassRule(*config.classes(kind)) for kind in FROM_HOST},
+    )
 
 
 def _of_virtual_nodes(config: Config, manager: ControllerManager, tenancy: Tenancy) -> list[Controller[Any]]:
