@@ -143,7 +143,7 @@ class Scheduler(Controller[Name]):
                     task.cancel()
 
     async def prepare(self) -> None:
-        for gvr in (kinds.NODES, kinds.PODS):
+        for gvr in (kinds.PODS, kinds.NODES):  # taken in from the end: nodes first
             async for entry in sliced(self.client.entries(gvr)):
                 self._dirty[gvr, entry.namespace, entry.name] = None
         await self._absorb()
@@ -177,8 +177,7 @@ class Scheduler(Controller[Name]):
         news, self._news = self._news, News.NONE
         while self._released:
             news |= self._state.forget(*self._released.pop())
-        dirty, self._dirty = self._dirty, {}
-        async for gvr, namespace, name in sliced(dirty):
+        async for gvr, namespace, name in sliced(self._told()):
             news |= self._take_in[gvr]((namespace, name))
         if not news or not self._waiting:
             return
@@ -186,6 +185,11 @@ class Scheduler(Controller[Name]):
         async for key, waiting in sliced(list(self._waiting.items())):
             if waiting.helped_by & news:
                 self.queue.add_after(key, waiting.again_at - now)
+
+    def _told(self) -> Iterable[tuple[GVR, str, str]]:
+        """What the watch has told, each once: whatever becomes of one of them, the others are not lost with it."""
+        while self._dirty:
+            yield self._dirty.popitem()[0]
 
     def _pod_changed(self, key: Name) -> News:
         entry = self.client.cached(kinds.PODS, *key)
@@ -352,7 +356,7 @@ class Scheduler(Controller[Name]):
         try:
             if obj is not None:
                 await self._binder.bind(obj, node)
-                self._writer.scheduled(obj, node)
+                self._writer.scheduled(obj, self._node_of(key, pod) or node)
                 self._unbound.pop(pod.uid, None)
                 return
         except Declined as no:
@@ -368,6 +372,11 @@ class Scheduler(Controller[Name]):
         if self._is_there(key, pod):
             failures = self._unbound[pod.uid] = self._unbound.get(pod.uid, 0) + 1
             self.queue.add_after(key, _backoff_s(failures - 1))
+
+    def _node_of(self, key: Name, pod: PodInfo) -> str:
+        """Where it is: a binder may have had an older promise to keep."""
+        entry = self.client.cached(kinds.PODS, *key)
+        return entry.fields.get("spec.nodeName", "") if entry is not None and entry.uid == pod.uid else ""
 
     def _is_there(self, key: Name, pod: PodInfo) -> bool:
         entry = self.client.cached(kinds.PODS, *key)

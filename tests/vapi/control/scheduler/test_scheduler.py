@@ -299,6 +299,22 @@ class DecliningBinder:
         await self._inner.bind(pod, node)
 
 
+class PromisedBinder:
+    """Had promised the pod to another node, as after a restart."""
+
+    def __init__(self, inner: Binder) -> None:
+        self._inner = inner
+
+    async def bind(self, pod: Obj, node: str) -> None:
+        await self._inner.bind(pod, "promised")
+
+
+async def test_a_pod_that_was_promised_to_another_node_is_told_of_that_one() -> None:
+    async with world(node("a"), binder=PromisedBinder) as it:
+        await created(it, pod("p"))
+        assert it.messages("Scheduled") == ["Successfully assigned default/p to promised"]
+
+
 class SlowBinder:
     """Binds nobody until `go_on`."""
 
