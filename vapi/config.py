@@ -413,15 +413,27 @@ def load(flags: Mapping[str, str | None], file: Path | None, environment: Mappin
     if file is None and variables.get("VAPI_CONFIG"):
         file = Path(variables["VAPI_CONFIG"])
     keys = _read_file(file) if file is not None else {}
-    values = {s.attribute: _value(s, flags, variables, keys, file) for s in SETTINGS}
-    if values["sync_to_host_priority_classes_enabled"] and values["sync_from_host_priority_classes_enabled"]:
+    config = Config(**{s.attribute: _value(s, flags, variables, keys, file) for s in SETTINGS})
+    _check(config)
+    return config
+
+
+def _check(config: Config) -> None:
+    """What fits by itself, but not together. Raises ConfigError."""
+    if config.sync_to_host_priority_classes_enabled and config.sync_from_host_priority_classes_enabled:
         raise ConfigError(
             "sync.toHost.priorityClasses.enabled and sync.fromHost.priorityClasses.enabled: only one of them can be "
             "true, or what comes from the host would go back there"
         )
-    config = Config(**values)
+    if config.host.kind == "none":
+        for key, given in (
+            ("serviceMapping.fromHost", config.service_mapping_from_host),
+            ("serviceMapping.toHost", config.service_mapping_to_host),
+            ("sync.nodes.mode: virtual", config.sync_nodes_mode is NodesMode.VIRTUAL),
+        ):
+            if given:
+                raise ConfigError(f"{key}: needs a host, and --host none has none")
     _ = config.host_workloads
-    return config
 
 
 def _value(

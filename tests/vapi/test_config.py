@@ -291,3 +291,18 @@ def test_workloads_of_a_host_that_cannot_run_them_are_refused_by_name() -> None:
     assert "workloads.jobs: host: needs a host with controllers" in refusal(workloads_jobs="host")
     found = refusal(host="in-cluster", workloads_jobs="host", sync_nodes_mode="virtual")
     assert "workloads.jobs: host: with sync.nodes.mode virtual every kind must be virtual" in found
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        {"service_mapping_from_host": "a/b=c/d"},
+        {"service_mapping_to_host": "a/b=c"},
+        {"sync_nodes_mode": "virtual"},
+    ],
+    ids=lambda flags: next(iter(flags)),
+)
+def test_what_would_do_nothing_without_a_host_is_refused(flags: dict[str, str]) -> None:
+    assert load(flags, None, {}).host.kind == "embedded"
+    with pytest.raises(ConfigError, match="needs a host"):
+        load({**flags, "host": "none"}, None, {})
