@@ -142,6 +142,12 @@ class Controller(ABC, Generic[Key]):
         await self.reconcile(key)
 
 
+def is_namespace_terminating(error: ApiError) -> bool:
+    """Whether a create was refused because its namespace is going. Source: apierrors.HasStatusCause."""
+    causes = (error.details or {}).get("causes") or ()
+    return any(cause.get("reason") == "NamespaceTerminating" for cause in causes)
+
+
 async def work(queue: WorkQueue[Key], reconcile: Callable[[Key], Awaitable[None]], *, name: str) -> None:
     """One worker: takes keys until the queue is closed, and gives the loop a turn after each (law 9).
 
@@ -162,7 +168,8 @@ async def work(queue: WorkQueue[Key], reconcile: Callable[[Key], Awaitable[None]
             queue.forget(key)
             queue.add_after(key, PERMANENT_AGAIN_S)
         except ApiError as error:
-            level = logging.DEBUG if error.code in (404, 409) else logging.WARNING
+            usual = error.code in (404, 409) or is_namespace_terminating(error)
+            level = logging.DEBUG if usual else logging.WARNING
             log.log(level, "write refused, again later", extra={"controller": name, "key": key, "error": error.message})
             queue.retry(key)
         except Exception:

@@ -18,11 +18,10 @@ from vapi.control import deployment_revision as revisions
 from vapi.control import deployment_rolling as rolling
 from vapi.control import deployment_status as statuses
 from vapi.control import kinds
-from vapi.control.controller import MANY, Context, Controller, Sources, names, own_name
+from vapi.control.controller import MANY, Context, Controller, Sources, is_namespace_terminating, names, own_name
 from vapi.control.events import NORMAL, WARNING
 from vapi.control.informer import Name
 from vapi.control.pods import pod_facts
-from vapi.control.service_account import is_namespace_terminating
 from vapi.errors import ApiError
 from vapi.gvk import Obj
 from vapi.resources.resource import Propagation

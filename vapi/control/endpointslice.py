@@ -13,11 +13,10 @@ from typing import Any
 from vapi.cacher.entry import Change
 from vapi.control import kinds
 from vapi.control import service_endpoints as backends
-from vapi.control.controller import MANY, Context, Controller, Sizes, Sources, names, own_name
+from vapi.control.controller import MANY, Context, Controller, Sizes, Sources, is_namespace_terminating, names, own_name
 from vapi.control.endpointslice_plan import Group, Plan, Wanted, plan
 from vapi.control.informer import Name, sliced
 from vapi.control.pods import pod_facts
-from vapi.control.service_account import is_namespace_terminating
 from vapi.control.service_endpoints import Backend
 from vapi.errors import ApiError
 from vapi.gvk import Obj

@@ -10,10 +10,9 @@ from functools import partial
 
 from vapi.cacher.entry import Entry
 from vapi.control import kinds
-from vapi.control.controller import Controller, all_at_once
+from vapi.control.controller import Controller, all_at_once, is_namespace_terminating
 from vapi.control.events import NORMAL, WARNING
 from vapi.control.informer import Name
-from vapi.control.service_account import is_namespace_terminating
 from vapi.errors import ApiError
 from vapi.gvk import Obj
 

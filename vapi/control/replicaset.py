@@ -18,12 +18,21 @@ from vapi import selectors
 from vapi.cacher.entry import Change, Entry
 from vapi.clock import rfc3339
 from vapi.control import kinds
-from vapi.control.controller import MANY, Context, Controller, Sizes, Sources, all_at_once, names, own_name
+from vapi.control.controller import (
+    MANY,
+    Context,
+    Controller,
+    Sizes,
+    Sources,
+    all_at_once,
+    is_namespace_terminating,
+    names,
+    own_name,
+)
 from vapi.control.events import NORMAL, WARNING
 from vapi.control.informer import Name, sliced
 from vapi.control.pods import PodFacts, available_in_s, pod_facts
 from vapi.control.replica_ranking import Candidate, victims
-from vapi.control.service_account import is_namespace_terminating
 from vapi.control.workqueue import Retry
 from vapi.errors import ApiError
 from vapi.gvk import GVK, GVR, Obj

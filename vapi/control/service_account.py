@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from vapi.cacher.entry import Change, ChangeType
 from vapi.control import kinds
-from vapi.control.controller import Controller, Sources
+from vapi.control.controller import Controller, Sources, is_namespace_terminating
 from vapi.errors import ApiError
 from vapi.gvk import GVR, Obj
 
@@ -48,9 +48,3 @@ async def create_unless_there(controller: Controller[str], gvr: GVR, obj: Obj, k
         if error.reason == "AlreadyExists" or is_namespace_terminating(error) or error.code == 404:
             return
         raise
-
-
-def is_namespace_terminating(error: ApiError) -> bool:
-    """Whether a create was refused because its namespace is going. Source: apierrors.HasStatusCause."""
-    causes = (error.details or {}).get("causes") or ()
-    return any(cause.get("reason") == "NamespaceTerminating" for cause in causes)

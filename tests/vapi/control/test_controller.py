@@ -54,6 +54,20 @@ async def test_what_a_look_raises_says_when_the_next_comes(error: Exception, del
     assert queue.next_due_s() == delay_s
 
 
+async def test_what_a_namespace_that_is_going_refuses_is_no_news(caplog: pytest.LogCaptureFixture) -> None:
+    queue = WorkQueue[str](clock=FakeClock(), base_delay_s=1)
+    queue.add("a")
+    cause = errors.Cause("NamespaceTerminating", "namespace n is being terminated", "metadata.namespace")
+
+    async def reconcile(_key: str) -> None:
+        raise errors.forbidden(GVR("", "v1", "pods"), "p", "it is being terminated", [cause])
+
+    with caplog.at_level(logging.INFO):
+        await run_once(queue, reconcile)
+    assert caplog.records == []
+    assert queue.next_due_s() == 1
+
+
 async def test_a_bug_is_logged_once_and_tried_again(caplog: pytest.LogCaptureFixture) -> None:
     clock = FakeClock()
     queue = WorkQueue[str](clock=clock, base_delay_s=1)
