@@ -82,7 +82,8 @@ class TemplateTokens:
         """(host name, uid, workload) of Secrets whose workloads have gone."""
         self._found: dict[Key, str] = {}
         """uids of the Secrets that a start has found: of a Job that has ended nobody asks for one again."""
-        self._told: set[str] = set()
+        self._told: dict[Key, str] = {}
+        """uid of a workload whose account is missing."""
         self._later: list[asyncio.TimerHandle] = []
 
     async def before_template(self, resource: GVR, virtual: Obj, template: Obj) -> None:
@@ -92,27 +93,30 @@ class TemplateTokens:
         context = self._context()
         spec = templates.admitted(template.get("spec") or {}, virtual, resource, context)
         account = spec["serviceAccountName"]
-        if context.account(namespace, account) is None:
-            self._tell(virtual, account)
-            raise Retry(NO_ACCOUNT_AGAIN_S)
-        sources = tuple(token_sources({"spec": spec}))
         key = (resource, namespace, name)
+        if context.account(namespace, account) is None:
+            self._tell(key, virtual, account)
+            raise Retry(NO_ACCOUNT_AGAIN_S)
+        self._told.pop(key, None)
+        sources = tuple(token_sources({"spec": spec}))
         kept = self._kept.get(key)
         if not sources or (kept and (kept.uid, kept.account, kept.sources) == (metadata["uid"], account, sources)):
             return
         await self._make(key, metadata["uid"], account, sources)
 
-    def _tell(self, virtual: Obj, account: str) -> None:
+    def _tell(self, key: Key, virtual: Obj, account: str) -> None:
+        """Once for each workload."""
         metadata = virtual["metadata"]
-        if metadata["uid"] in self._told:
+        if self._told.get(key) == metadata["uid"]:
             return
-        self._told.add(metadata["uid"])
+        self._told[key] = metadata["uid"]
         where = f"{metadata['namespace']}/{account}"
         message = f'error looking up service account {where}: serviceaccount "{account}" not found'
         self._events(COMPONENT, virtual, "Warning", "FailedCreate", f"Error creating: pods are forbidden: {message}")
 
     def gone(self, resource: GVR, namespace: str, name: str) -> None:
         key = (resource, namespace, name)
+        self._told.pop(key, None)
         kept = self._kept.get(key)
         uid = kept.secret_uid if kept is not None else self._found.get(key, "")
         if uid:
