@@ -58,7 +58,11 @@ async def ignore(engine: Engine, work: Work) -> None:
 
 
 async def keep(engine: Engine, work: Work) -> None:
-    """An ended pod stays as it is when its twin is gone."""
+    """An ended pod stays as it is when its twin is gone; one that only lost its label gets that back, to go with it."""
+    if work.twin is None and engine.informers[work.row.resource].vanished(work.identity.host_name):
+        work.twin = await engine.get_host(work)
+        if classify_work(work) is HostState.DEFACED:
+            await converge.restore_there(engine, work)
     if work.twin is None or not work.twin.deleting:
         _release_references(engine, work)
         _tell_gone(engine, work)

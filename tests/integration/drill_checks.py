@@ -78,7 +78,7 @@ def _is_mirror(obj: Obj) -> bool:
 def _wanted(d: Drill, both: Sides, plural: str, obj: Obj) -> bool:
     """Whether it should have a twin, or the host's original."""
     if plural == "pods":
-        return (obj.get("status") or {}).get("phase") not in ENDED
+        return not _has_ended(plural, obj)
     kind = KINDS.get(plural)
     if kind is None:
         return False
@@ -86,6 +86,13 @@ def _wanted(d: Drill, both: Sides, plural: str, obj: Obj) -> bool:
         owned = any(r.get("controller") for r in obj["metadata"].get("ownerReferences") or ())
         return plural in d.host_way and not owned and not _finished(obj)
     return not kind.on_demand or place(obj) in _referenced(both, plural)
+
+
+def _has_ended(plural: str, obj: Obj) -> bool:
+    """Its twin is of no use any more, but has to go with it."""
+    if plural == "pods":
+        return (obj.get("status") or {}).get("phase") in ENDED
+    return plural == "jobs" and _finished(obj)
 
 
 def _finished(job: Obj) -> bool:
@@ -121,7 +128,8 @@ def _twins(d: Drill, both: Sides) -> Iterator[str]:
             if not twins and _wanted(d, both, plural, obj):
                 yield f"{what} has no twin"
             for twin in twins:
-                yield from _unlike(d, what, KINDS.get(plural), obj, twin)
+                if not _has_ended(plural, obj):
+                    yield from _unlike(d, what, KINDS.get(plural), obj, twin)
 
 
 def _unlike(d: Drill, what: str, kind: Kind | None, obj: Obj, twin: Obj) -> Iterator[str]:
