@@ -87,6 +87,7 @@ class WorkQueue(Generic[Key]):
         self._sequence = 0
         self._failures: dict[Key, int] = {}
         self._timer: asyncio.TimerHandle | None = None
+        self._timer_due = 0.0
         self._getters: deque[asyncio.Future[None]] = deque()
         self._closed = False
 
@@ -258,14 +259,21 @@ class WorkQueue(Generic[Key]):
 
     def _arm(self) -> None:
         """One timer, for the first delayed key; outside a running loop there is none, and somebody calls `tick`."""
+        first = self._delayed[0][0] if self._delayed and not self._closed else None
         if self._timer is not None:
+            if first == self._timer_due:
+                return  # every `get` asks
             self._timer.cancel()
             self._timer = None
-        if not self._delayed or self._closed:
+        if first is None:
             return
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
             return
-        delay_s = max(0.0, self._delayed[0][0] - self._clock.monotonic())
-        self._timer = loop.call_later(delay_s, self.tick)
+        self._timer_due = first
+        self._timer = loop.call_later(max(0.0, first - self._clock.monotonic()), self._fire)
+
+    def _fire(self) -> None:
+        self._timer = None
+        self.tick()
