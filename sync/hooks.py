@@ -24,6 +24,9 @@ class TwinLost(Retry):
 class PodHooks(Protocol):
     """Called by the engine while it has the pod's key. They may raise Retry, Permanent, TwinLost and ClusterError."""
 
+    async def while_parked(self, virtual: Obj) -> None:
+        """Its references are on their way to the host: what does not hang on them may begin."""
+
     async def before_create(self, virtual: Obj) -> None:
         """Its references are on the host and the pod is not: make its token Secret."""
 
@@ -51,6 +54,9 @@ class PodHooks(Protocol):
 
 class NoHooks:
     """Nothing takes part."""
+
+    async def while_parked(self, virtual: Obj) -> None:
+        return None
 
     async def before_create(self, virtual: Obj) -> None:
         return None

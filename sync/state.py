@@ -66,13 +66,29 @@ class Tables:
     """Since when."""
     refused_at: dict[Key, float] = field(default_factory=dict)
     """Since when the host refuses the numbers of a twin that it had."""
+    made_at: dict[Key, float] = field(default_factory=dict)
+    """When the twin of a pod was made whose mark is not written yet."""
+    touched: set[Key] = field(default_factory=set)
+    """To be looked at whatever is remembered, `clean` included; until that look begins."""
+    due: dict[Key, float] = field(default_factory=dict)
+    """The same, but from that time on."""
 
     def forget(self, key: Key) -> None:
-        for table in (self.clean, self.settled, self.deleted, self.told, self.held, self.parked_at, self.refused_at):
+        per_key = (self.clean, self.settled, self.deleted, self.told, self.held, self.parked_at, self.refused_at)
+        for table in (*per_key, self.made_at):
             table.pop(key, None)
         self.suspect.discard(key)
         self.refused.discard(key)
         self.unpark(key)
+
+    def asked_for(self, key: Key, now: float) -> bool:
+        """Whether it was touched since its last look began, or is due."""
+        if key in self.due and self.due[key] <= now:
+            del self.due[key]
+            self.touched.add(key)
+        asked = key in self.touched
+        self.touched.discard(key)
+        return asked
 
     def park(self, key: Key, missing: Collection[Key]) -> None:
         self.unpark(key)
@@ -114,6 +130,8 @@ class Work:
     marked_uid: str
     look_again: bool = False
     """A write of ours may have covered a change of somebody else's."""
+    written: Record | None = None
+    """What our compare-and-swap made of `virtual`."""
 
     @property
     def virtual_uid(self) -> str:
@@ -148,6 +166,8 @@ class Engine:
     touch: Callable[[Key], None]
     """Look at a key again, whatever is remembered of it."""
     touch_after: Callable[[Key, float], None]
+    look_within: Callable[[Key, float], None]
+    """As `touch_after`, unless a look before has found that nothing is left to do."""
     tables: Tables = field(default_factory=Tables)
     rights: Told = field(default_factory=Told)
 

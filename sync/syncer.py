@@ -148,6 +148,7 @@ class Syncer:
             clock=clock,
             touch=self.touch,
             touch_after=self._touch_after,
+            look_within=lambda key, delay_s: self.queue.add_after(key, delay_s, self._priority(key)),
         )
         self._subscriptions: list[Callable[[], None]] = []
         self._twin_handlers: list[Callable[[Translator, str, str, Twin | None, Twin | None], None]] = []
@@ -191,7 +192,7 @@ class Syncer:
 
     def touch(self, key: Key) -> None:
         """Look at a key soon, whatever is remembered of it."""
-        self._engine.tables.clean.pop(key, None)
+        self._engine.tables.touched.add(key)
         self.queue.add(key, self._priority(key))
 
     def reconsider(self) -> None:
@@ -297,7 +298,8 @@ class Syncer:
         return self._rows[key[0]].priority
 
     def _touch_after(self, key: Key, delay_s: float) -> None:
-        self._engine.tables.clean.pop(key, None)
+        tables, due = self._engine.tables, self._engine.clock.monotonic() + delay_s
+        tables.due[key] = min(due, tables.due.get(key, due))
         self.queue.add_after(key, delay_s, self._priority(key))
 
     def _on_virtual(self, row: Translator) -> Callable[[Record, Record | None], None]:
@@ -358,7 +360,7 @@ class Syncer:
         if old is None or old.labels == entry.labels:
             return
         for pod in list(self._engine.virtual.entries(PODS, entry.name)):
-            self._engine.tables.clean.pop((PODS, entry.name, pod.name), None)
+            self._engine.tables.touched.add((PODS, entry.name, pod.name))
             self.queue.add((PODS, entry.name, pod.name), PRIORITIES - 1)
 
     def _twin_changed(
@@ -483,7 +485,11 @@ class Syncer:
             raise Retry(REFUSED_AGAIN_S)  # the host refuses the kind; once it does not, all keys are looked at
         twin = engine.informers[resource].get(engine.context.twin_name(row, name, namespace))
         revisions = (entry.revision if entry else 0, twin.revision if twin else 0)
-        if engine.tables.clean.get(key) == revisions:
+        now = engine.clock.monotonic()
+        asked = engine.tables.asked_for(key, now)
+        if key in engine.tables.due:  # the queue keeps but the shortest delay of a key
+            self.queue.add_after(key, engine.tables.due[key] - now, row.priority)
+        if not asked and engine.tables.clean.get(key) == revisions:
             return None
         virtual = entry.obj() if entry is not None else None
         wanted = virtual is not None and row.wanted(virtual, engine.context)
@@ -547,7 +553,8 @@ class Syncer:
 
     def _note_clean(self, work: Work) -> None:
         """At the revisions that were looked at, or that our own compare-and-swap on them made of them."""
-        virtual_revision = int(work.obj["metadata"]["resourceVersion"])
+        written = work.written
+        virtual_revision = written.revision if written else int(work.obj["metadata"]["resourceVersion"])
         self._engine.tables.clean[work.key] = (virtual_revision, work.twin.revision if work.twin else 0)
 
     # --- failures -----------------------------------------------------------------------------------------

@@ -57,6 +57,10 @@ class _Hooks:
         self.templates: TemplateTokens | None = None
         self.children: ChildMirrors | None = None
 
+    async def while_parked(self, virtual: Obj) -> None:
+        if self.tokens is not None:
+            await self.tokens.before_create(virtual)
+
     async def before_create(self, virtual: Obj) -> None:
         if self.dns is not None:
             self.dns(virtual)  # first, and without awaiting: what was just translated still holds

@@ -36,6 +36,8 @@ PRIORITY = 0  # before everything that waits for it
 RENEW_AT = 0.8
 """Of its life; the kubelet's own token manager renews then too."""
 RETRY_S = 10.0
+FRESH_S = 60.0
+"""So long a Secret that we made is taken for being there: it is made while the pod still waits for what it names."""
 DELETERS = 8
 """Deletes at a time; a host takes 2-5 ms each."""
 _MARKER_KIND = "PodToken"
@@ -79,6 +81,8 @@ class PodTokens:
         self._wake = asyncio.Event()
         self._made: dict[tuple[str, str], str] = {}
         """(namespace, pod) → uid of the Secret on the host."""
+        self._fresh: dict[tuple[str, str], tuple[str, float]] = {}
+        """(namespace, pod) → uid of the pod, and when its Secret was made; until both have gone."""
         self._gone: asyncio.Queue[tuple[str, str]] = asyncio.Queue()
         """Host names and uids of Secrets whose pods have gone; at most as many as there were pods."""
 
@@ -87,7 +91,9 @@ class PodTokens:
     async def before_create(self, virtual: Obj) -> None:
         """The Secret is there, with tokens that are good for this pod. Raises Retry, ClusterError."""
         sources = list(token_sources(virtual))
-        if not sources:
+        metadata = virtual["metadata"]
+        pod = metadata["namespace"], metadata["name"]
+        if not sources or self._is_fresh(pod, metadata["uid"]):
             return
         secret, expires = self._secret(virtual, sources)
         await self._limiter.take(PRIORITY)
@@ -97,12 +103,17 @@ class PodTokens:
             if error.code != 409:
                 raise
             made = await self._take_over(virtual, secret)
-        metadata = virtual["metadata"]
-        self._made[metadata["namespace"], metadata["name"]] = made["metadata"]["uid"]
+        self._made[pod] = made["metadata"]["uid"]
+        self._fresh[pod] = metadata["uid"], self._clock.monotonic()
         self._schedule(virtual, expires)
+
+    def _is_fresh(self, pod: tuple[str, str], uid: str) -> bool:
+        made_for, made_at = self._fresh.get(pod, ("", 0.0))
+        return made_for == uid and self._clock.monotonic() - made_at < FRESH_S
 
     def gone(self, namespace: str, name: str) -> None:
         """Neither side has the pod any more, or it has ended: its Secret can go. Never awaits."""
+        self._fresh.pop((namespace, name), None)
         uid = self._made.pop((namespace, name), "")
         if uid:
             pod = {"metadata": {"namespace": namespace, "name": name}}

@@ -213,10 +213,17 @@ class VirtualCluster(InProcessCluster):
         with _translated():
             return await self._client.copy(gvr, _private(obj))
 
-    async def bind(self, namespace: str, name: str, node: str, *, uid: str) -> Obj:
-        """Put a Pod on a node, once."""
+    async def put_status(self, gvr: GVR, obj: Obj) -> Record:
+        """As `update` of the status of `obj`, which becomes the registry's own: neither copied nor decoded again."""
         with _translated():
-            return await self._client.bind(namespace, name, node, uid=uid)
+            return await self._client.put(gvr, obj, subresource="status")
+
+    async def bind(
+        self, namespace: str, name: str, node: str, *, uid: str, annotations: Mapping[str, str] | None = None
+    ) -> Obj:
+        """Put a Pod on a node, once; `annotations` come with it."""
+        with _translated():
+            return await self._client.bind(namespace, name, node, uid=uid, annotations=annotations)
 
     async def renumber(self, namespace: str, name: str, host: Obj, *, uid: str) -> Obj:
         """Give a Service the numbers of its twin, which no update can: what was its own is somebody else's."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import TypeVar
 
 from sync.cluster import ClusterEvent, ClusterEventType, Unreachable
-from sync.virtual import InProcessCluster, VirtualCluster
+from sync.virtual import InProcessCluster, Record, VirtualCluster
 from vapi.gvk import GVR, Obj
 from vapi.registry.client import Client
 
@@ -102,8 +102,15 @@ class FusedCluster(VirtualCluster):
     async def copy(self, gvr: GVR, obj: Obj) -> Obj:
         return await self._fuse.write(lambda: super(FusedCluster, self).copy(gvr, obj))
 
-    async def bind(self, namespace: str, name: str, node: str, *, uid: str) -> Obj:
-        return await self._fuse.write(lambda: super(FusedCluster, self).bind(namespace, name, node, uid=uid))
+    async def put_status(self, gvr: GVR, obj: Obj) -> Record:
+        return await self._fuse.write(lambda: super(FusedCluster, self).put_status(gvr, obj))
+
+    async def bind(
+        self, namespace: str, name: str, node: str, *, uid: str, annotations: Mapping[str, str] | None = None
+    ) -> Obj:
+        return await self._fuse.write(
+            lambda: super(FusedCluster, self).bind(namespace, name, node, uid=uid, annotations=annotations)
+        )
 
 
 class Refusing(InProcessCluster):

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from sync import metadata as md
+from sync.converge import MARK_WITHIN_S
 from sync.names import namespace_label
 from sync.plan import HOST_POD_GONE
 from tests.planes import CONFIGMAPS, NAMESPACES, PODS, SECRETS, configmap, pod
 from tests.sync.rig import HOST_NAMESPACE, rig
+from vapi.cacher.entry import Entry
 from vapi.gvk import Obj
 
 
@@ -21,6 +25,31 @@ async def test_a_created_pod_is_created_on_the_host_and_marked() -> None:
         assert here["metadata"]["annotations"][md.HOST_UID] == md.make_mark(
             here["metadata"]["uid"], twin["metadata"]["uid"]
         )
+
+
+async def test_the_mark_comes_with_the_binding_of_a_host_that_binds_at_once() -> None:
+    async with rig() as r:
+        written: list[Obj] = []
+        r.virtual.on_change(PODS, lambda change: written.append(change.entry.obj()))
+        made: asyncio.Queue[Entry] = asyncio.Queue()
+        r.admin.on_change(PODS, lambda change: made.put_nowait(change.entry))
+        await r.virtual.create(PODS, pod("web"))
+        twin = await made.get()
+        await r.admin.bind(HOST_NAMESPACE, twin.name, "node-1", uid=twin.uid)
+        await r.settle()
+        created, bound = written
+        assert "annotations" not in created["metadata"]
+        assert bound["spec"]["nodeName"] == "node-1"
+        assert md.marked_host_uid(bound) == twin.uid
+
+
+async def test_the_mark_waits_no_longer_for_a_binding_than_a_scheduler_takes() -> None:
+    async with rig() as r:
+        before = r.clock.monotonic()
+        await r.virtual.create(PODS, pod("web"))
+        await r.settle()
+        assert md.marked_host_uid(r.the(PODS, "web"))
+        assert r.clock.monotonic() - before < 2 * MARK_WITHIN_S
 
 
 async def test_binding_and_status_come_back() -> None:

@@ -16,6 +16,7 @@ from sync.translators.poddisruptionbudgets import BUDGETS
 from tests.planes import CONFIGMAPS, PODS, SECRETS, configmap, pod
 from tests.sync.fuse import Fuse, FusedCluster
 from tests.sync.rig import HOST_NAMESPACE, Rig, rig
+from vapi.cacher.entry import Change, ChangeType
 from vapi.gvk import Obj
 
 MAX_WRITES = 30
@@ -44,6 +45,24 @@ async def created(r: Rig) -> None:
     assert r.the_twin(CONFIGMAPS, "a")["data"] == {"x": "1"}
     assert r.the_twin(SECRETS, "b")["data"] == {"x": "YQ=="}
     assert r.events == []
+
+
+async def create_on_a_quick_host(r: Rig) -> None:
+    """Its scheduler binds while the mark is still to be written."""
+    bindings: set[asyncio.Task[Obj]] = set()
+
+    def bind(change: Change) -> None:
+        if change.type is ChangeType.ADDED:
+            made = change.entry
+            bindings.add(asyncio.create_task(r.admin.bind(HOST_NAMESPACE, made.name, "node-1", uid=made.uid)))
+
+    r.admin.on_change(PODS, bind)
+    await create(r)
+
+
+async def created_and_bound(r: Rig) -> None:
+    await created(r)
+    assert r.the(PODS, "web")["spec"]["nodeName"] == "node-1"
 
 
 async def run(r: Rig) -> None:
@@ -141,6 +160,7 @@ Step = Callable[[Rig], Awaitable[None]]
 
 SCENARIOS: dict[str, tuple[list[Step], Step, Step]] = {
     "create": ([], create, created),
+    "create on a quick host": ([], create_on_a_quick_host, created_and_bound),
     "run": ([create], run, running),
     "delete": ([create, run], delete, deleting),
     "evict": ([create, run], evict, evicted),

@@ -350,6 +350,24 @@ def service(name: str, **spec: object) -> Obj:
     }
 
 
+async def test_what_was_released_goes_even_if_it_changed_meanwhile() -> None:
+    async with rig() as r:
+        await r.virtual.create(CONFIGMAPS, configmap("a", x="1"))
+        web = pod("web")
+        web["spec"]["volumes"] = [{"name": "a", "configMap": {"name": "a"}}]
+        await r.virtual.create(PODS, web)
+        await r.settle()
+        await r.virtual.delete(PODS, "default", "web", grace_period_s=0)
+        await r.settle()
+        await r.kubelet_is_done("web")
+        await r.advance(30)
+        await r.virtual.update(CONFIGMAPS, {**r.the(CONFIGMAPS, "a"), "data": {"x": "2"}})
+        await r.settle()
+        assert r.the_twin(CONFIGMAPS, "a")["data"] == {"x": "2"}
+        await r.advance(31)
+        assert r.twin(CONFIGMAPS, "a") is None
+
+
 async def test_services_go_out_with_a_selector_of_their_own_namespace() -> None:
     async with rig() as r:
         await r.virtual.create(SERVICES, service("web", selector={"app": "web"}))

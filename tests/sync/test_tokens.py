@@ -14,7 +14,7 @@ import pytest
 from sync import metadata as md
 from sync.cluster import ClusterError
 from sync.limiter import Limiter
-from sync.tokens import IssuedToken, PodTokens
+from sync.tokens import FRESH_S, IssuedToken, PodTokens
 from sync.translator import Context
 from sync.translators.podtokens import token_secret_name
 from sync.virtual import InProcessCluster, VirtualCluster
@@ -122,6 +122,18 @@ async def test_a_second_try_for_the_same_pod_takes_its_own_secret_over() -> None
         assert before is not None and after is not None
         assert after["metadata"]["uid"] == before["metadata"]["uid"]
         assert b.token("web").startswith("token 2 ")
+
+
+async def test_what_was_made_a_moment_ago_is_not_made_again() -> None:
+    async with bench() as b:
+        made = await b.pod("web")
+        tokens = b.tokens()
+        await tokens.before_create(made)
+        await tokens.before_create(made)
+        assert len(b.issued) == 1
+        b.clock.advance(FRESH_S)
+        await tokens.before_create(made)
+        assert len(b.issued) == 2
 
 
 async def test_the_secret_of_a_predecessor_makes_way() -> None:

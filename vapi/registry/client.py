@@ -6,7 +6,7 @@ group and plural, objects in the *stored* version of the preferred row.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from vapi import errors
 from vapi.cacher.entry import Change, Entry
@@ -81,11 +81,15 @@ class Client:
 
     async def update(self, gvr: GVR, obj: Obj, *, subresource: str = "") -> Obj:
         """Compare-and-swap on metadata.resourceVersion, if it is there. Raises ApiError 409."""
+        return (await self.put(gvr, obj, subresource=subresource)).obj()
+
+    async def put(self, gvr: GVR, obj: Obj, *, subresource: str = "") -> Entry:
+        """As `update` of `obj`, which becomes the registry's own; for who only wants to know the revision."""
         metadata = obj["metadata"]
         written = await self._registry.update(
             self.caller(), self.row(gvr), metadata.get("namespace", ""), metadata["name"], obj, subresource=subresource
         )
-        return written.entry.obj()
+        return written.entry
 
     async def patch(
         self,
@@ -105,9 +109,11 @@ class Client:
         )
         return written.entry.obj()
 
-    async def bind(self, namespace: str, name: str, node: str, *, uid: str) -> Obj:
-        """Put a Pod on a node, once, with the labels that a Binding brings. Raises ApiError 404, 409."""
-        binding = {"uid": uid, "labels": topology_labels(self.cached, node)}
+    async def bind(
+        self, namespace: str, name: str, node: str, *, uid: str, annotations: Mapping[str, str] | None = None
+    ) -> Obj:
+        """Put a Pod on a node, once, with what a Binding brings: labels, annotations. Raises ApiError 404, 409."""
+        binding = {"uid": uid, "labels": topology_labels(self.cached, node), "annotations": annotations}
         written = await self._registry.change(
             self.caller(),
             self.row(PODS),
