@@ -21,6 +21,7 @@ class VirtualMirror(StrEnum):
     MIRROR = "mirror"  # of the present host object
     OTHER = "other"  # a mirror of another uid, or of a host object that is gone
     OWN = "own"  # the tenant's own object
+    ENDED = "ended"  # as MIRROR, and a client of the tenant says of the pod that it has ended, which the host's has not
     DELETING = "deleting"  # a mirror, whichever it shows, with a deletionTimestamp
     REMOVED = "removed"  # the mirror of the present host object was deleted at once, and the host not told yet
 
@@ -46,7 +47,7 @@ class MirrorAction(StrEnum):
     REPLACE_VIRTUAL = "replace virtual"  # it shows another uid: delete it, the next look makes it anew
     RELEASE_VIRTUAL = "release virtual"  # the tenant deletes it and the host has none: nothing holds it any more
     PUT_BACK = "put back"  # the tenant deletes it and the host has it: let it go, the next look makes it anew
-    DELETE_HOST = "delete host"  # with the tenant's grace
+    DELETE_HOST = "delete host"  # with the tenant's grace; its own where the tenant deletes nothing
     OBSERVE = "observe"  # both sides are deleting: what the host says still comes back
     CONFLICT = "conflict"  # the tenant's own stays; say so
 
@@ -58,6 +59,7 @@ _Rows = Mapping[VirtualMirror, tuple[MirrorAction, MirrorAction, MirrorAction]]
 _PUT_BACK: _Rows = {
     VirtualMirror.ABSENT: (MirrorAction.NOTHING, MirrorAction.CREATE_VIRTUAL, MirrorAction.NOTHING),
     VirtualMirror.MIRROR: (MirrorAction.END_VIRTUAL, MirrorAction.CONVERGE_VIRTUAL, MirrorAction.CONVERGE_VIRTUAL),
+    VirtualMirror.ENDED: (MirrorAction.END_VIRTUAL, MirrorAction.CONVERGE_VIRTUAL, MirrorAction.CONVERGE_VIRTUAL),
     VirtualMirror.OTHER: (MirrorAction.END_VIRTUAL, MirrorAction.REPLACE_VIRTUAL, MirrorAction.END_VIRTUAL),
     VirtualMirror.OWN: (MirrorAction.NOTHING, MirrorAction.CONFLICT, MirrorAction.NOTHING),
     VirtualMirror.DELETING: (MirrorAction.RELEASE_VIRTUAL, MirrorAction.PUT_BACK, MirrorAction.PUT_BACK),
@@ -68,11 +70,14 @@ _PUT_BACK: _Rows = {
 _FORWARD: _Rows = {
     VirtualMirror.ABSENT: (MirrorAction.NOTHING, MirrorAction.CREATE_VIRTUAL, MirrorAction.NOTHING),
     VirtualMirror.MIRROR: (MirrorAction.END_VIRTUAL, MirrorAction.CONVERGE_VIRTUAL, MirrorAction.END_VIRTUAL),
+    VirtualMirror.ENDED: (MirrorAction.END_VIRTUAL, MirrorAction.DELETE_HOST, MirrorAction.END_VIRTUAL),
     VirtualMirror.OTHER: (MirrorAction.END_VIRTUAL, MirrorAction.REPLACE_VIRTUAL, MirrorAction.END_VIRTUAL),
     VirtualMirror.OWN: (MirrorAction.NOTHING, MirrorAction.CONFLICT, MirrorAction.NOTHING),
     VirtualMirror.DELETING: (MirrorAction.RELEASE_VIRTUAL, MirrorAction.DELETE_HOST, MirrorAction.OBSERVE),
     VirtualMirror.REMOVED: (MirrorAction.NOTHING, MirrorAction.DELETE_HOST, MirrorAction.NOTHING),
 }
+
+"""A terminal phase is never left, so what a tenant has called ended cannot go on; what makes pods replaces it."""
 
 MIRROR_PLAN: Mapping[TenantDeletes, Mapping[VirtualMirror, Mapping[HostOriginal, MirrorAction]]] = MappingProxyType(
     {
@@ -88,11 +93,14 @@ def mirror_plan(virtual: VirtualMirror, host: HostOriginal, *, deletes: TenantDe
     return MIRROR_PLAN[deletes][virtual][host]
 
 
-def virtual_mirror(*, source: str | None, deleting: bool, host_uid: str, removed: str = "") -> VirtualMirror:
+def virtual_mirror(
+    *, source: str | None, deleting: bool, host_uid: str, removed: str = "", ended: bool = False
+) -> VirtualMirror:
     """`source`: the host uid that the tenant's object shows, "" if it is the tenant's own, None if there is none.
 
     `host_uid`: of the host object that the tenant may see, "" without one. `removed`: the source of a mirror that the
-    tenant deleted at once (with no grace and no finalizer), as far as it is remembered.
+    tenant deleted at once (with no grace and no finalizer), as far as it is remembered. `ended`: a terminal phase
+    that the host's has not.
     """
     if source is None:
         return VirtualMirror.REMOVED if removed and removed == host_uid else VirtualMirror.ABSENT
@@ -100,7 +108,9 @@ def virtual_mirror(*, source: str | None, deleting: bool, host_uid: str, removed
         return VirtualMirror.OWN
     if deleting:
         return VirtualMirror.DELETING
-    return VirtualMirror.MIRROR if source == host_uid else VirtualMirror.OTHER
+    if source != host_uid:
+        return VirtualMirror.OTHER
+    return VirtualMirror.ENDED if ended else VirtualMirror.MIRROR
 
 
 def host_original(*, uid: str, deleting: bool) -> HostOriginal:

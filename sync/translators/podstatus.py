@@ -21,7 +21,8 @@ _CONTAINER_STATUSES = (
     ("ephemeralContainerStatuses", "ephemeralContainers"),
 )
 
-_ENDED = ("Succeeded", "Failed")
+ENDED = ("Succeeded", "Failed")
+"""Phases that are never left."""
 _TENANTS_OWN = ("qosClass", "resourceClaimStatuses")
 """Kept from the virtual status."""
 
@@ -39,13 +40,17 @@ def gate_conditions(virtual: Obj) -> list[Obj]:
     return [c for c in (virtual.get("status") or {}).get("conditions") or () if c["type"] in gates] if gates else []
 
 
+def ended(pod: Obj) -> bool:
+    return (pod.get("status") or {}).get("phase") in ENDED
+
+
 def status(virtual: Obj, host: Obj) -> Obj:
     """The status that the virtual pod should have.
 
     A terminal phase is never left: the pod of a lost node has failed, though nothing ends its host pod.
     """
     ours: Obj = virtual.get("status") or {}
-    if ours.get("phase") in _ENDED and (host.get("status") or {}).get("phase") not in _ENDED:
+    if ended(virtual) and not ended(host):
         return ours
     theirs = in_tenant_terms(virtual, host)
     new = {k: v for k, v in theirs.items() if k not in _TENANTS_OWN and k != "observedGeneration"}

@@ -26,10 +26,11 @@ from sync.ownership import Twin
 from sync.references import RELEASE_AFTER_S
 from sync.state import Engine
 from sync.translator import NAMESPACES, PODS, Direction, Translator
-from sync.translators import podspec
+from sync.translators import podspec, podstatus
 from sync.virtual import Record
 from sync.workloads import leftovers, podmirror
 from sync.workloads.children import Children, Key
+from sync.workloads.deletes import HostDeletes
 from sync.workloads.events import ChildEvents
 from sync.workloads.mirror import (
     CHILD_KINDS,
@@ -43,8 +44,8 @@ from sync.workloads.mirror import (
     over,
     owners,
 )
+from sync.workloads.rows import MADE_BY
 from sync.workloads.unlabelled import Unlabelled
-from vapi.clock import Clock
 from vapi.control.kinds import CLAIMS
 from vapi.control.workqueue import QueueClosed, Retry, WorkQueue
 from vapi.gvk import GVR, Obj
@@ -57,19 +58,6 @@ SOON_S = 0.2
 TAKEN_AGAIN_S = 5.0
 
 KINDS: Mapping[GVR, ChildKind] = MappingProxyType({PODS: podmirror.POD_KIND, **CHILD_KINDS})
-
-MADE_BY: Mapping[str, tuple[str, ...]] = MappingProxyType(
-    {
-        "deployments": ("pods", "replicasets"),
-        "replicasets": ("pods",),
-        "replicationcontrollers": ("pods",),
-        "statefulsets": ("pods", "controllerrevisions", "persistentvolumeclaims"),
-        "daemonsets": ("pods", "controllerrevisions"),
-        "jobs": ("pods",),
-        "cronjobs": ("pods", "jobs"),
-    }
-)
-"""What the host's controllers make of each kind of workload."""
 
 
 @dataclass(slots=True)
@@ -100,7 +88,6 @@ class ChildMirrors:
         """`kinds`: the workloads that go to the host."""
         self._engine = engine
         self._host = host
-        self._clock: Clock = engine.clock
         made = {plural for kind in kinds for plural in MADE_BY[kind]}
         self._kinds = {gvr: kind for gvr, kind in KINDS.items() if gvr.resource in made or gvr == PODS}
         self._ways = kinds
@@ -121,8 +108,7 @@ class ChildMirrors:
         self._begun = False
         self._learned = False
         self._unlabelled = Unlabelled(engine, self.children)
-        self._deleted: dict[str, tuple[int | None, float]] = {}
-        """uid → (grace, when) of a delete that the host accepted."""
+        self._deletes = HostDeletes(engine, host, informers)
         self.events = ChildEvents(self.children, self._kinds)
 
     def _informer(self, gvr: GVR, kind: ChildKind) -> HostInformer:
@@ -255,6 +241,7 @@ class ChildMirrors:
             deleting=entry is not None and entry.deleting,
             host_uid=twin.uid if twin is not None else "",
             removed=twin.uid if twin is not None and twin.mirrored else "",
+            ended=await self._ended_by_tenant(look),
         )
         seen = twin is not None and (entry is not None or bool(twin.mirrored) or self._is_seen(look))
         original = host_original(uid=key[1] if seen else "", deleting=twin is not None and twin.deleting)
@@ -262,6 +249,22 @@ class ChildMirrors:
         if original is HostOriginal.ABSENT and entry is not None and not await self._proven_gone(look):
             raise Retry(SOON_S)
         await ACTIONS[action](self, look)
+
+    async def _ended_by_tenant(self, look: Look) -> bool:
+        """Whether a client put the pod into a terminal phase; the host is asked, its last word may be on the way."""
+        twin, entry = look.twin, look.entry
+        if look.key[0] != PODS or twin is None or entry is None or twin.deleting or not twin.controller:
+            return False
+        if entry.fields.get("status.phase") not in podstatus.ENDED or podstatus.ended(twin.obj()):
+            return False
+        await self._engine.limiter.take(2)
+        try:
+            found = await self._host.get(PODS, self._engine.context.host_namespace, twin.name)
+        except ClusterError as error:
+            if error.code != 404:
+                raise
+            return False
+        return bool(found["metadata"]["uid"] == twin.uid) and not podstatus.ended(found)
 
     def _is_seen(self, look: Look) -> bool:
         """Whether the tenant may see a child that it has not seen yet: its workload made it, or left it behind."""
@@ -296,7 +299,7 @@ class ChildMirrors:
     async def nothing(self, look: Look) -> None:
         if look.entry is None and look.twin is None:
             self.children.forget(look.key)
-            self._deleted.pop(look.key[1], None)
+            self._deletes.forget(look.key)
             self._drop_references(look.key)
 
     async def create(self, look: Look) -> None:
@@ -486,7 +489,7 @@ class ChildMirrors:
             raise Retry(SOON_S)
         metadata = look.entry.obj()["metadata"] if look.entry is not None else {}
         grace_s = metadata.get("deletionGracePeriodSeconds") if look.key[0] == PODS else None
-        await self._delete_there(look, twin, grace_s, asked_propagation(metadata.get("finalizers") or ()))
+        await self._deletes.send(look.key, twin, grace_s, asked_propagation(metadata.get("finalizers") or ()))
         raise Retry(REPEAT_DELETE_S)
 
     async def _still_here(self, look: Look) -> bool:
@@ -500,29 +503,6 @@ class ChildMirrors:
             return False
         return bool(found["metadata"]["uid"] == look.key[1])
 
-    async def _delete_there(self, look: Look, twin: Twin, grace_s: int | None, propagation: str) -> None:
-        now = self._clock.monotonic()
-        sent = self._deleted.get(twin.uid)
-        if sent is not None and sent[0] == grace_s and now - sent[1] < REPEAT_DELETE_S:
-            return
-        await self._engine.limiter.take(0)
-        try:
-            await self._host.delete(
-                look.key[0],
-                self._engine.context.host_namespace,
-                twin.name,
-                uid=twin.uid,
-                grace_period_s=grace_s,
-                propagation=propagation,
-            )
-        except ClusterError as error:
-            if error.code not in (404, 409):
-                raise
-            if error.code == 404:
-                self._informers[look.key[0]].drop(twin.name, twin.uid)
-            raise Retry(SOON_S) from None
-        self._deleted[twin.uid] = (grace_s, now)
-
     async def observe(self, look: Look) -> None:
         """Both sides are going; the shorter grace holds."""
         twin, virtual = look.there, look.here.obj()
@@ -531,7 +511,7 @@ class ChildMirrors:
         if look.key[0] != PODS or asked is None or twin.grace_s is None:
             return
         if asked < twin.grace_s:
-            await self._delete_there(look, twin, asked, "Background")
+            await self._deletes.send(look.key, twin, asked, "Background")
         elif twin.grace_s < asked:
             await self._delete_here(look, twin.grace_s, "")
 

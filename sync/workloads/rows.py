@@ -44,6 +44,19 @@ _CONTROLLERS: Mapping[str, tuple[str, ...]] = MappingProxyType(
 )
 """Resource → the controllers that work on it, by the names of kube-controller-manager."""
 
+MADE_BY: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "deployments": ("pods", "replicasets"),
+        "replicasets": ("pods",),
+        "replicationcontrollers": ("pods",),
+        "statefulsets": ("pods", "controllerrevisions", "persistentvolumeclaims"),
+        "daemonsets": ("pods", "controllerrevisions"),
+        "jobs": ("pods",),
+        "cronjobs": ("pods", "jobs"),
+    }
+)
+"""What the host's controllers make of each kind of workload."""
+
 
 def rows(kinds: Iterable[str]) -> tuple[Translator, ...]:
     """Of these resources, in the order of the table."""

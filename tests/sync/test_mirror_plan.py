@@ -64,6 +64,27 @@ def test_the_state_of_a_mirror_follows_from_what_it_shows(
 
 
 @pytest.mark.parametrize(
+    ("source", "deleting", "state"),
+    [
+        pytest.param("h1", False, VirtualMirror.ENDED, id="the tenant says that it has ended"),
+        pytest.param("h1", True, VirtualMirror.DELETING, id="and deletes it"),
+        pytest.param("h2", False, VirtualMirror.OTHER, id="of one that is gone"),
+        pytest.param("", False, VirtualMirror.OWN, id="own"),
+    ],
+)
+def test_what_a_tenant_calls_ended_is_told_from_what_has_ended(
+    *, source: str, deleting: bool, state: VirtualMirror
+) -> None:
+    assert virtual_mirror(source=source, deleting=deleting, host_uid="h1", ended=True) is state
+
+
+def test_what_a_tenant_calls_ended_is_replaced_by_what_made_it_and_nothing_else_is() -> None:
+    assert {
+        deletes: mirror_plan(VirtualMirror.ENDED, HostOriginal.PRESENT, deletes=deletes) for deletes in TenantDeletes
+    } == {TenantDeletes.FORWARD: MirrorAction.DELETE_HOST, TenantDeletes.PUT_BACK: MirrorAction.CONVERGE_VIRTUAL}
+
+
+@pytest.mark.parametrize(
     ("uid", "deleting", "state"),
     [
         ("", False, HostOriginal.ABSENT),

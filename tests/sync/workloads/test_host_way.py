@@ -178,6 +178,46 @@ async def test_a_pod_that_never_ran_and_is_deleted_at_once_is_deleted_on_the_hos
         assert after["metadata"]["uid"] != before["metadata"]["uid"]
 
 
+@pytest.mark.parametrize("phase", ["Failed", "Succeeded"])
+async def test_a_pod_that_the_tenant_calls_ended_is_replaced(phase: str) -> None:
+    async with workload_rig("daemonsets") as r:
+        await r.virtual.create(kinds.DAEMON_SETS, daemon_set())
+        await r.roll()
+        (before,) = r.mirrors(PODS)
+        before["status"]["phase"] = phase
+        await r.virtual.update(PODS, before, subresource="status")
+        await r.settle()
+        assert r.of_host(PODS, before)["metadata"]["deletionGracePeriodSeconds"] == 30
+        assert r.mirrors(PODS) == []  # what has ended has no grace
+        await r.roll()
+        (after,) = r.mirrors(PODS)
+        assert after["metadata"]["uid"] != before["metadata"]["uid"]
+        assert after["status"]["phase"] == "Running"
+
+
+async def test_a_pod_that_has_ended_on_the_host_stays_for_the_hosts_controller() -> None:
+    async with workload_rig("jobs") as r:
+        await r.virtual.create(JOBS, job())
+        await r.settle()
+        await r.run_pods("Failed")
+        failed = [p["metadata"]["uid"] for p in r.mirrors(PODS) if p["status"]["phase"] == "Failed"]
+        assert failed
+        assert {p["metadata"]["uid"] for p in r.on_host(PODS)} >= set(failed)
+
+
+async def test_a_pod_that_nothing_controls_is_not_deleted_for_what_the_tenant_calls_it() -> None:
+    async with workload_rig("daemonsets") as r:
+        await r.virtual.create(kinds.DAEMON_SETS, daemon_set())
+        await r.roll()
+        await r.virtual.delete(kinds.DAEMON_SETS, "default", "agent", propagation=Propagation.ORPHAN)
+        await r.roll()
+        (left,) = r.mirrors(PODS)
+        left["status"]["phase"] = "Failed"
+        await r.virtual.update(PODS, left, subresource="status")
+        await r.roll()
+        assert [p["metadata"]["uid"] for p in r.on_host(PODS)] == [left["metadata"]["uid"]]
+
+
 async def test_a_pod_that_somebody_deletes_on_the_host_goes_and_its_successor_comes() -> None:
     async with workload_rig("daemonsets") as r:
         await r.virtual.create(kinds.DAEMON_SETS, daemon_set())
