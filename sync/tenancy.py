@@ -9,7 +9,7 @@ import asyncio
 import dataclasses
 import ipaddress
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 
 from sync import metadata as md
 from sync.cluster import Cluster, ClusterError
@@ -126,6 +126,21 @@ class Settings:
     """By the last part of their name in the configuration: `storage_classes`."""
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Ends:
+    """What every part is made from. `syncer` may be asked once all are made."""
+
+    virtual: VirtualCluster
+    host: Cluster
+    settings: Settings
+    events: EventSink
+    clock: Clock
+    syncer: Callable[[], Syncer]
+
+    def context(self) -> Context:
+        return self.syncer().context
+
+
 class Tenancy:
     """`connect` first, then `run` until cancelled."""
 
@@ -145,125 +160,54 @@ class Tenancy:
         self._host = host
         self._settings = settings
         self._allocator = allocator
+        ends = _Ends(virtual, host, settings, events, clock, lambda: self.syncer)
         hooks = _Hooks()
-        self._mirrors = hooks.mirrors = Mirrors(
-            virtual=virtual,
-            host=host,
-            host_namespace=settings.host_namespace,
-            rules={**settings.classes, PERSISTENT_VOLUMES.group: ClassRule(CLAIMS.resource not in settings.not_sent)},
-            patterns=settings.from_host,
-            claims=lambda: self.syncer.informers.get(CLAIMS),
-            changed=lambda: self.syncer.reconsider(),
-            events=events,
-            clock=clock,
-        )
-        context = Context(
-            withheld_class=self._mirrors.withheld_class,
-            default_storage_class=self._mirrors.default_storage_class,
-            is_mirror=self._mirrors.is_mirror,
-            priority_class=self._mirrors.priority_class,
-            cluster=settings.cluster,
-            host_namespace=settings.host_namespace,
-            service_account=settings.service_account,
-            cluster_domain=settings.cluster_domain,
-            from_host=settings.from_host,
-            mapped=frozenset((m.target_namespace, m.target) for m in settings.mapped_in),
-            node_selector=settings.nodes.selector,
-            tolerations=settings.nodes.tolerations,
-            virtual_nodes=settings.nodes.virtual,
-        )
-        self.syncer = Syncer(
-            virtual=virtual,
-            host=host,
-            context=context,
-            store_id=store_id,
-            events=events,
-            hooks=hooks,
-            rate=settings.rate,
-            clock=clock,
-            gate=allocator.gate,
-            rows=[
-                *sent_rows(settings.not_sent, settings.naming),
-                *workload_rows(settings.workloads),
-            ],
-        )
+        self._mirrors = hooks.mirrors = _mirrors(ends)
+        self.syncer = _syncer(ends, hooks, self._mirrors, allocator, store_id)
         self._children = hooks.children = ChildMirrors(
             engine=self.syncer.engine, host=host, kinds=settings.workloads, rows=workload_rows(settings.workloads)
         )
-        self.syncer.on_twin(self._children.workload_changed)
-        self._templates = hooks.templates = TemplateTokens(
-            virtual=virtual,
-            host=host,
-            limiter=self.syncer.limiter,
-            context=lambda: self.syncer.context,
-            issue=issue,
-            events=events,
-            clock=clock,
-            in_use=self._children.names,
-        )
-        self._tokens = hooks.tokens = PodTokens(
-            virtual=virtual,
-            host=host,
-            limiter=self.syncer.limiter,
-            context=lambda: self.syncer.context,
-            issue=issue,
-            clock=clock,
-            on_host=lambda namespace, name: self.syncer.twin(Ref(PODS, namespace, name)) is not None,
-        )
-        self.syncer.on_twin(self._mirrors.claim_changed)
-        self._nodes = hooks.nodes = Nodes(virtual=virtual, host=host, clock=clock, rules=settings.nodes)
+        hooks.templates = _template_tokens(ends, issue, self._children)
+        hooks.tokens = _pod_tokens(ends, issue)
+        hooks.nodes = Nodes(virtual=virtual, host=host, clock=clock, rules=settings.nodes)
         self.binder = hooks.binder = HostBinder(
-            virtual=virtual,
-            twin=self.syncer.twin,
-            touch=self.syncer.touch,
-            synced=self.syncer.synced,
-            clock=clock,
+            virtual=virtual, twin=self.syncer.twin, touch=self.syncer.touch, synced=self.syncer.synced, clock=clock
         )
         """What the scheduler of virtual nodes binds by."""
-        if settings.nodes.virtual:
-            self.syncer.use(chosen_node=self.binder.chosen)
-            self.syncer.on_twin(self.binder.twin_changed)
         self._dns = ClusterDns(virtual, expected=settings.dns, known=self._dns_known, events=events, clock=clock)
         hooks.dns = lambda pod: self._dns.before_create(pod, self.syncer.context)
-        self._events = Events(
-            virtual=virtual,
-            host=host,
-            host_namespace=settings.host_namespace,
-            informers=lambda: self.syncer.informers,
-            places_itself=settings.nodes.virtual,
-            children=self._children.events,
-        )
-        self._mapping = ServiceMapping(
-            virtual=virtual,
-            host=host,
-            limiter=self.syncer.limiter,
-            context=lambda: self.syncer.context,
-            from_host=settings.mapped_in,
-            to_host=settings.mapped_out,
-            events=events,
-            clock=clock,
-        )
-        self._strays = Strays(
-            virtual=virtual,
-            host=host,
-            limiter=self.syncer.limiter,
-            context=lambda: self.syncer.context,
-            informers=lambda: self.syncer.informers,
-            touch=self.syncer.touch,
-            clock=clock,
-        )
         self.own_moved: Callable[[OwnService], None] = lambda _: None
         """Our Service has another address: who made certificates and default/kubernetes of it must know."""
-        self._keeper = Keeper(
-            host,
-            cluster=settings.cluster,
-            host_namespace=settings.host_namespace,
-            advertise=settings.advertise,
+        self.tunnels = Tunnels(virtual=virtual, host=host, context=ends.context, child=self._children.pod_on_host)
+        self._follow_twins()
+        self._beside: Mapping[str, Callable[[], Coroutine[None, None, None]]] = {
+            "tokens": hooks.tokens.run,
+            "tokens of templates": hooks.templates.run,
+            "children": self._children.run,
+            "nodes": hooks.nodes.run,
+            "events": _events(ends, self._children).run,
+            "service mapping": _mapping(ends).run,
+            "stray endpoints": _strays(ends).run,
+            "our own Service": self._keeper().run,
+        }
+        """What begins once the syncer knows both sides."""
+
+    def _follow_twins(self) -> None:
+        """In the order in which they are to know."""
+        self.syncer.on_twin(self._children.workload_changed)
+        self.syncer.on_twin(self._mirrors.claim_changed)
+        if self._settings.nodes.virtual:
+            self.syncer.use(chosen_node=self.binder.chosen)
+            self.syncer.on_twin(self.binder.twin_changed)
+
+    def _keeper(self) -> Keeper:
+        return Keeper(
+            self._host,
+            cluster=self._settings.cluster,
+            host_namespace=self._settings.host_namespace,
+            advertise=self._settings.advertise,
             anchor_uid=lambda: self.syncer.context.anchor_uid,
             moved=self._moved,
-        )
-        self.tunnels = Tunnels(
-            virtual=virtual, host=host, context=lambda: self.syncer.context, child=self._children.pod_on_host
         )
 
     async def _moved(self, own: OwnService) -> None:
@@ -276,7 +220,10 @@ class Tenancy:
             return
         numbers = {"clusterIP": own.ip, "clusterIPs": [own.ip]}
         spec = {**shown.obj()["spec"], **numbers, "ipFamilies": [f"IPv{ipaddress.ip_address(own.ip).version}"]}
-        await self._virtual.renumber(*OWN_SERVICE, {"spec": spec}, uid=shown.uid)
+        try:
+            await self._virtual.renumber(*OWN_SERVICE, {"spec": spec}, uid=shown.uid)
+        except ClusterError as error:  # somebody wrote or deleted it just now; the keeper looks again
+            log.warning("default/kubernetes keeps its old address", extra={"error": error.message})
 
     def _dns_known(self, ip: str | None) -> None:
         waiting = self.syncer.context.dns_ip == ""
@@ -318,19 +265,126 @@ class Tenancy:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self.binder.run(), name="binder")
                 group.create_task(self._mirrors.run(), name="mirrors")
-                group.create_task(self._beside(), name="tokens, nodes and events")
+                group.create_task(self._run_beside(), name="beside the engine")
                 await self.syncer.run()
         finally:
             self._dns.close()
 
-    async def _beside(self) -> None:
+    async def _run_beside(self) -> None:
         await self.syncer.synced.wait()
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._tokens.run(), name="tokens")
-            group.create_task(self._templates.run(), name="tokens of templates")
-            group.create_task(self._children.run(), name="children")
-            group.create_task(self._nodes.run(), name="nodes")
-            group.create_task(self._events.run(), name="events")
-            group.create_task(self._mapping.run(), name="service mapping")
-            group.create_task(self._strays.run(), name="stray endpoints")
-            group.create_task(self._keeper.run(), name="our own Service")
+            for name, run in self._beside.items():
+                group.create_task(run(), name=name)
+
+
+# --- how the parts are made -----------------------------------------------------------------------------
+
+
+def _mirrors(ends: _Ends) -> Mirrors:
+    settings = ends.settings
+    return Mirrors(
+        virtual=ends.virtual,
+        host=ends.host,
+        host_namespace=settings.host_namespace,
+        rules={**settings.classes, PERSISTENT_VOLUMES.group: ClassRule(CLAIMS.resource not in settings.not_sent)},
+        patterns=settings.from_host,
+        claims=lambda: ends.syncer().informers.get(CLAIMS),
+        changed=lambda: ends.syncer().reconsider(),
+        events=ends.events,
+        clock=ends.clock,
+    )
+
+
+def _syncer(ends: _Ends, hooks: _Hooks, mirrors: Mirrors, allocator: HostAllocator, store_id: str) -> Syncer:
+    settings = ends.settings
+    return Syncer(
+        virtual=ends.virtual,
+        host=ends.host,
+        context=_context(settings, mirrors),
+        store_id=store_id,
+        events=ends.events,
+        hooks=hooks,
+        rate=settings.rate,
+        clock=ends.clock,
+        gate=allocator.gate,
+        rows=[*sent_rows(settings.not_sent, settings.naming), *workload_rows(settings.workloads)],
+    )
+
+
+def _context(settings: Settings, mirrors: Mirrors) -> Context:
+    return Context(
+        withheld_class=mirrors.withheld_class,
+        default_storage_class=mirrors.default_storage_class,
+        is_mirror=mirrors.is_mirror,
+        priority_class=mirrors.priority_class,
+        cluster=settings.cluster,
+        host_namespace=settings.host_namespace,
+        service_account=settings.service_account,
+        cluster_domain=settings.cluster_domain,
+        from_host=settings.from_host,
+        mapped=frozenset((m.target_namespace, m.target) for m in settings.mapped_in),
+        node_selector=settings.nodes.selector,
+        tolerations=settings.nodes.tolerations,
+        virtual_nodes=settings.nodes.virtual,
+    )
+
+
+def _template_tokens(ends: _Ends, issue: Issue, children: ChildMirrors) -> TemplateTokens:
+    return TemplateTokens(
+        virtual=ends.virtual,
+        host=ends.host,
+        limiter=ends.syncer().limiter,
+        context=ends.context,
+        issue=issue,
+        events=ends.events,
+        clock=ends.clock,
+        in_use=children.names,
+    )
+
+
+def _pod_tokens(ends: _Ends, issue: Issue) -> PodTokens:
+    return PodTokens(
+        virtual=ends.virtual,
+        host=ends.host,
+        limiter=ends.syncer().limiter,
+        context=ends.context,
+        issue=issue,
+        clock=ends.clock,
+        on_host=lambda namespace, name: ends.syncer().twin(Ref(PODS, namespace, name)) is not None,
+    )
+
+
+def _events(ends: _Ends, children: ChildMirrors) -> Events:
+    return Events(
+        virtual=ends.virtual,
+        host=ends.host,
+        host_namespace=ends.settings.host_namespace,
+        informers=lambda: ends.syncer().informers,
+        places_itself=ends.settings.nodes.virtual,
+        children=children.events,
+    )
+
+
+def _mapping(ends: _Ends) -> ServiceMapping:
+    return ServiceMapping(
+        virtual=ends.virtual,
+        host=ends.host,
+        limiter=ends.syncer().limiter,
+        context=ends.context,
+        from_host=ends.settings.mapped_in,
+        to_host=ends.settings.mapped_out,
+        events=ends.events,
+        clock=ends.clock,
+    )
+
+
+def _strays(ends: _Ends) -> Strays:
+    return Strays(
+        virtual=ends.virtual,
+        host=ends.host,
+        limiter=ends.syncer().limiter,
+        context=ends.context,
+        informers=lambda: ends.syncer().informers,
+        touch=ends.syncer().touch,
+        clock=ends.clock,
+    )
