@@ -152,6 +152,8 @@ class Rollout:
         self._sets = {each["metadata"]["name"]: each for each in sets}
         found = revisions.find_new(deployment, sets)
         self._new_name = found["metadata"]["name"] if found else ""
+        self._has_notes = False
+        """The Deployment was edited by _note_revision, and is to be written."""
         spec = deployment["spec"]
         self._replicas: int = spec.get("replicas", 1)
         strategy = spec.get("strategy") or {}
@@ -201,7 +203,7 @@ class Rollout:
             new["spec"]["minReadySeconds"] = min_ready_s
             await self._update_set(new)
         text = f'Found new replica set "{self._new_name}"'
-        await self._note_revision(wanted[revisions.REVISION], "FoundNewReplicaSet", text, only_if_missing=True)
+        self._note_revision(wanted[revisions.REVISION], "FoundNewReplicaSet", text, only_if_missing=True)
 
     async def _create_new(self) -> None:
         revision = max((revisions.revision_of(old) for old in self._olds), default=0) + 1
@@ -221,7 +223,7 @@ class Rollout:
         self._sets[name] = created
         if size:
             self._tell_scaled("up", name, 0, size)
-        await self._note_revision(str(revision), "NewReplicaSetCreated", f'Created new replica set "{name}"')
+        self._note_revision(str(revision), "NewReplicaSetCreated", f'Created new replica set "{name}"')
 
     async def _create_failed(self, name: str, error: ApiError) -> None:
         if is_namespace_terminating(error):
@@ -237,8 +239,12 @@ class Rollout:
             await self._set_progressing("False", "ReplicaSetCreateError", message)
         self._controller.tell(self._deployment, WARNING, "ReplicaSetCreateError", message)
 
-    async def _note_revision(self, revision: str, reason: str, message: str, *, only_if_missing: bool = False) -> None:
-        """The revision as annotation, and the Progressing condition with `reason`; written if either changes."""
+    def _note_revision(self, revision: str, reason: str, message: str, *, only_if_missing: bool = False) -> None:
+        """The revision as annotation, and the Progressing condition with `reason`.
+
+        If either changes it is written with the status in which every look ends, or before a set is resized: a look
+        that fails there has told of the new set all the same.
+        """
         deployment = self._deployment
         annotations = deployment["metadata"].setdefault("annotations", {})
         status = deployment.setdefault("status", {})
@@ -251,8 +257,7 @@ class Rollout:
             new = statuses.condition(statuses.PROGRESSING, "True", reason, message, now)
             status["conditions"] = statuses.with_condition(conditions, new)
             updated = True
-        if updated:
-            await self._write_status(status)
+        self._has_notes = self._has_notes or updated
 
     # --- steps ----------------------------------------------------------------------------------------
 
@@ -370,13 +375,14 @@ class Rollout:
         await self._write_status({**old, "conditions": conditions})
 
     async def _write_status_if_changed(self, status: Obj) -> bool:
-        if status == (self._deployment.get("status") or {}):
+        if status == (self._deployment.get("status") or {}) and not self._has_notes:
             return False
         await self._write_status(status)
         return True
 
     async def _write_status(self, status: Obj) -> None:
         self._deployment["status"] = status
+        self._has_notes = False
         written = await self._controller.client.update(kinds.DEPLOYMENTS, self._deployment, subresource="status")
         self._controller.written(self._key, kinds.DEPLOYMENTS, written)
         self._deployment = written
@@ -391,6 +397,8 @@ class Rollout:
         wanted = revisions.size_annotations(self._replicas, self._limits.most)
         if before == size and not (annotate and not wanted.items() <= annotations.items()):
             return
+        if self._has_notes:
+            await self._write_status(self._deployment["status"])
         annotations.update(wanted)
         replica_set["spec"]["replicas"] = size
         await self._update_set(replica_set)

@@ -60,6 +60,21 @@ def images(it: Cluster) -> list[str]:
     return sorted(each["spec"]["containers"][0]["image"] for each in it.objects(kinds.PODS))
 
 
+async def test_a_first_rollout_is_told_in_one_write_before_its_pods_are_ready() -> None:
+    async with cluster(*WORKLOADS) as it:
+        told: list[Obj] = []
+        it.client.on_change(kinds.DEPLOYMENTS, lambda change: told.append(change.entry.obj()))
+        it.kubelet.ready = lambda _pod: False
+        await it.create(kinds.DEPLOYMENTS, deployment())
+        await it.settle(kubelet=False)
+        _, first, *later = told
+        assert first["metadata"]["annotations"]["deployment.kubernetes.io/revision"] == "1"
+        assert condition(first, "Progressing")["reason"] == "NewReplicaSetCreated"
+        assert condition(first, "Available")["status"] == "False"
+        assert first["status"]["observedGeneration"] == 1
+        assert [each["status"].get("replicas") for each in later] == [3]
+
+
 async def test_a_deployment_gets_its_pods_and_says_so() -> None:
     async with cluster(*WORKLOADS) as it:
         await it.create(kinds.DEPLOYMENTS, deployment())
