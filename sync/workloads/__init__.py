@@ -5,5 +5,6 @@
 - What the host's controllers make of it (ReplicaSets, Jobs, Pods, ControllerRevisions, claims) is a child: found by
   its controller, up to a twin of ours. `children` decides by `mirror_plan` what its mirror needs; `mirror` and
   `podmirror` are the pure translations; a child's mirror has the host's uid.
+- `revisions` takes what the tenant itself adds to a workload's history there.
 - `tokens` keeps one Secret a workload with the tokens of its pods.
 """

@@ -14,10 +14,16 @@ from sync.ownership import Twin
 from sync.translator import Translator
 from sync.virtual import Record, VirtualCluster
 from sync.workloads.mirror import ChildKind, Owner
+from vapi.control.kinds import CONTROLLER_REVISIONS
 from vapi.gvk import GVR, Obj
 
 Key = tuple[GVR, str]
 """(resource, uid)."""
+
+
+def shown(resource: GVR, entry: Record) -> str:
+    """uid of the host's object that the tenant's shows: its own, but for a revision that the tenant made itself."""
+    return (resource == CONTROLLER_REVISIONS and md.marked_host_uid(entry.obj())) or entry.uid
 
 
 class Children:
@@ -80,7 +86,9 @@ class Children:
 
     def virtual_changed(self, resource: GVR) -> Callable[[Record, Record | None], None]:
         def changed(entry: Record, _old: Record | None) -> None:
-            key = (resource, entry.uid)
+            key = (resource, shown(resource, entry))
+            if key[1] != entry.uid:
+                self._here.pop((resource, entry.uid), None)  # it was the tenant's own
             live = self._virtual.cached(resource, entry.namespace, entry.name)
             if live is not None and live.uid == entry.uid:
                 new = key not in self._here
@@ -100,9 +108,9 @@ class Children:
 
     def learn(self, resource: GVR, entry: Record) -> None:
         """At the start: a mirror may be left of what the host has no more."""
-        key = (resource, entry.uid)
+        key = (resource, shown(resource, entry))
         self._here[key] = (entry.namespace, entry.name)
-        if key not in self._names and md.is_child(entry.obj()):
+        if key not in self._names and (key[1] != entry.uid or md.is_child(entry.obj())):
             self._mirrors.add(key)
             self._concerned(key)
 
@@ -135,10 +143,10 @@ class Children:
         return twin if twin is not None and twin.uid == key[1] else None
 
     def here(self, key: Key) -> Record | None:
-        """The tenant's object with that uid: a mirror, for the uid is the host's."""
+        """The tenant's object that shows the host's of that uid."""
         place = self._here.get(key)
         entry = self._virtual.cached(key[0], *place) if place else None
-        return entry if entry is not None and entry.uid == key[1] else None
+        return entry if entry is not None and shown(key[0], entry) == key[1] else None
 
     def runs(self, virtual_uid: str) -> bool:
         """Whether the tenant's object of that uid is a workload on the host, or a child of one."""

@@ -18,8 +18,9 @@ from sync.translator import Translator
 from sync.virtual import Record
 from sync.workloads.mirror import CHILD_KINDS
 from sync.workloads.rows import ROWS
-from vapi.control.kinds import CLAIMS, PODS
-from vapi.gvk import GVR
+from vapi.control import history
+from vapi.control.kinds import CLAIMS, CONTROLLER_REVISIONS, PODS
+from vapi.gvk import GVR, Obj
 
 log = logging.getLogger(__name__)
 
@@ -95,15 +96,21 @@ async def _of_our_controllers(engine: Engine, row: Translator) -> None:
             await asyncio.sleep(0)
     for gvr in (*(CHILD_KINDS.keys() - {CLAIMS}), PODS):
         for count, entry in enumerate(list(engine.virtual.entries(gvr))):
-            if entry.controller in workloads and not entry.deleting and not md.is_child(entry.obj()):
+            if entry.controller in workloads and not entry.deleting and _made_here(gvr, entry.obj()):
                 await _delete(engine, gvr, entry)
             if count % PIECE == PIECE - 1:
                 await asyncio.sleep(0)
 
 
+def _made_here(gvr: GVR, obj: Obj) -> bool:
+    """Whether it is what a controller of ours makes; a revision that somebody else made goes to the host."""
+    return history.named_by_us(obj) if gvr == CONTROLLER_REVISIONS else not md.is_child(obj)
+
+
 async def _mirrors(engine: Engine, gvr: GVR) -> None:
     for count, entry in enumerate(list(engine.virtual.entries(gvr))):
-        if md.is_child(entry.obj()):
+        obj = entry.obj()
+        if md.is_child(obj) or (gvr == CONTROLLER_REVISIONS and md.marked_host_uid(obj)):
             await _delete(engine, gvr, entry)
         if count % PIECE == PIECE - 1:
             await asyncio.sleep(0)

@@ -30,7 +30,7 @@ from sync.translators import podspec, podstatus
 from sync.virtual import Record
 from sync.workloads import leftovers, podmirror
 from sync.workloads.children import Children, Key
-from sync.workloads.deletes import HostDeletes
+from sync.workloads.deletes import SOON_S, HostDeletes
 from sync.workloads.events import ChildEvents
 from sync.workloads.mirror import (
     CHILD_KINDS,
@@ -44,6 +44,7 @@ from sync.workloads.mirror import (
     over,
     owners,
 )
+from sync.workloads.revisions import REVISIONS, OwnRevisions
 from sync.workloads.rows import MADE_BY
 from sync.workloads.unlabelled import Unlabelled
 from vapi.control.kinds import CLAIMS
@@ -54,7 +55,6 @@ log = logging.getLogger(__name__)
 
 WORKERS = 16
 REFUSED_AGAIN_S = 30.0
-SOON_S = 0.2
 TAKEN_AGAIN_S = 5.0
 
 KINDS: Mapping[GVR, ChildKind] = MappingProxyType({PODS: podmirror.POD_KIND, **CHILD_KINDS})
@@ -95,11 +95,12 @@ class ChildMirrors:
         informers = {gvr: self._informer(gvr, kind) for gvr, kind in self._kinds.items()}
         self._informers = informers
         self.queue: WorkQueue[Key] = WorkQueue(clock=engine.clock, refill=self._all_keys)
+        workloads = [engine.informers[row.resource] for row in rows]
         self.children = Children(
             virtual=engine.virtual,
             kinds=self._kinds,
             informers=informers,
-            workloads=[engine.informers[row.resource] for row in rows],
+            workloads=workloads,
             concerned=self._concerned,
         )
         self._workload_rows = {row.resource for row in rows}
@@ -109,6 +110,7 @@ class ChildMirrors:
         self._learned = False
         self._unlabelled = Unlabelled(engine, self.children)
         self._deletes = HostDeletes(engine, host, informers)
+        self._revisions = OwnRevisions(engine, host, self.children, workloads, self._deletes)
         self.events = ChildEvents(self.children, self._kinds)
 
     def _informer(self, gvr: GVR, kind: ChildKind) -> HostInformer:
@@ -147,8 +149,12 @@ class ChildMirrors:
                 if (PODS, pod.uid) in self.children:
                     self._concerned((PODS, pod.uid))
 
+    def _own_revision(self, entry: Record, _old: Record | None) -> None:
+        if self._revisions.learn(entry):
+            self._concerned((REVISIONS, entry.uid))
+
     def _all_keys(self) -> list[Key]:
-        return list(self.children.all_keys())
+        return [*self.children.all_keys(), *self._revisions.keys()]
 
     # --- run ------------------------------------------------------------------------------------------------
 
@@ -164,6 +170,8 @@ class ChildMirrors:
                 await leftovers.remove(self._engine, self._ways, self._kinds)
                 self._begun = True
                 off.append(self._engine.virtual.on_change(NAMESPACES, self._namespace_changed))
+                if REVISIONS in self._kinds:
+                    off.append(self._engine.virtual.on_change(REVISIONS, self._own_revision))
                 for gvr in self._kinds:
                     off.append(self._engine.virtual.on_change(gvr, self.children.virtual_changed(gvr)))
                     await self._learn(gvr)
@@ -181,6 +189,8 @@ class ChildMirrors:
             live = self._engine.virtual.cached(gvr, entry.namespace, entry.name)
             if live is not None:
                 self.children.learn(gvr, live)
+                if gvr == REVISIONS:
+                    self._own_revision(live, None)
             if count % 32 == 31:
                 await asyncio.sleep(0)
 
@@ -233,6 +243,9 @@ class ChildMirrors:
         kind = self._kinds[key[0]]
         if not self._informers[key[0]].synced.is_set():
             raise Retry(REFUSED_AGAIN_S)
+        if key in self._revisions:
+            await self._revisions.give(key)
+            return
         twin, entry = self.children.host(key), self.children.here(key)
         owner = self.children.owner(key[0], twin) if twin is not None else None
         look = Look(key, kind, twin, entry, owner)
@@ -304,6 +317,8 @@ class ChildMirrors:
 
     async def create(self, look: Look) -> None:
         """The mirror, then its status, then its place on the host's object."""
+        if look.key[0] == REVISIONS and await self._revisions.take(look.there):
+            return  # the next look tells the host
         live = look.there.obj()
         namespace = look.owner.namespace if look.owner else live["metadata"]["labels"].get(md.NAMESPACE, "")
         if not self._may_create(namespace):
@@ -487,6 +502,8 @@ class ChildMirrors:
         twin = look.there
         if look.entry is None and await self._still_here(look):
             raise Retry(SOON_S)
+        if look.key[0] == REVISIONS and look.owner is not None and self._revisions.awaited(look.owner.uid):
+            raise Retry(SOON_S)
         metadata = look.entry.obj()["metadata"] if look.entry is not None else {}
         grace_s = metadata.get("deletionGracePeriodSeconds") if look.key[0] == PODS else None
         await self._deletes.send(look.key, twin, grace_s, asked_propagation(metadata.get("finalizers") or ()))
@@ -501,7 +518,7 @@ class ChildMirrors:
             if error.code != 404:
                 raise
             return False
-        return bool(found["metadata"]["uid"] == look.key[1])
+        return look.key[1] in (found["metadata"]["uid"], md.marked_host_uid(found))
 
     async def observe(self, look: Look) -> None:
         """Both sides are going; the shorter grace holds."""

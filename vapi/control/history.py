@@ -25,6 +25,8 @@ HASH_LABEL = "controller-revision-hash"
 REVISION_HASH_LABEL = "controller.kubernetes.io/hash"
 """Of a StatefulSet's revisions; a DaemonSet's have HASH_LABEL."""
 MAX_PREFIX = 223
+COLLISIONS = 4
+"""That are looked for: two templates of one owner with one hash of 32 bits are rare."""
 _SAFE = "bcdfghjklmnpqrstvwxz2456789"
 """Source: apimachinery util/rand.SafeEncodeString."""
 _FNV_PRIME, _FNV_START = 16777619, 2166136261
@@ -51,6 +53,12 @@ def data_hash(patch: Obj, collisions: int) -> str:
     for byte in encoding.dumps_sorted(patch) + b"%d" % collisions:
         value = (value * _FNV_PRIME & 0xFFFFFFFF) ^ byte
     return "".join(_SAFE[ord(digit) % len(_SAFE)] for digit in str(value))
+
+
+def named_by_us(revision: Obj) -> bool:
+    """Whether `Histories` could have made it: its name tells its data, after a few collisions at most."""
+    suffix = revision["metadata"]["name"].rpartition("-")[2]
+    return any(suffix == data_hash(revision.get("data") or {}, count) for count in range(COLLISIONS))
 
 
 def number(revision: Obj) -> int:

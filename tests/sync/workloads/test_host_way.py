@@ -10,7 +10,7 @@ from tests.planes import NAMESPACES, PODS, turns
 from tests.sync.rig import HOST_NAMESPACE
 from tests.sync.workloads.rig import workload_rig
 from vapi.control import kinds
-from vapi.control.history import template_of
+from vapi.control.history import template_of, template_patch
 from vapi.gvk import Obj
 from vapi.resources.resource import Propagation
 
@@ -118,6 +118,82 @@ async def test_revisions_hold_the_tenants_template() -> None:
             assert template_of(found[name]) == r.the(gvr, name)["spec"]["template"]
         status = r.the(kinds.STATEFUL_SETS, "db")["status"]
         assert status["updateRevision"] == found["db"]["metadata"]["name"]
+
+
+def revision(of: Obj, kind: str, name: str, data: Obj, number: int) -> Obj:
+    metadata = {
+        "name": name,
+        "namespace": "default",
+        "labels": {**of["spec"]["template"]["metadata"]["labels"], "controller-revision-hash": "own"},
+        "ownerReferences": [
+            {
+                "apiVersion": "apps/v1",
+                "kind": kind,
+                "name": of["metadata"]["name"],
+                "uid": of["metadata"]["uid"],
+                "controller": True,
+                "blockOwnerDeletion": True,
+            }
+        ],
+    }
+    return {"metadata": metadata, "data": data, "revision": number}
+
+
+async def test_a_revision_of_the_tenants_own_is_in_the_history_as_on_a_cluster() -> None:
+    async with workload_rig("daemonsets") as r:
+        made = await r.virtual.create(kinds.DAEMON_SETS, daemon_set())
+        await r.roll()
+        (first,) = r.mirrors(REVISIONS)
+        own = await r.virtual.create(REVISIONS, revision(made, "DaemonSet", "agent-own", first["data"], 2))
+        await r.virtual.delete(REVISIONS, "default", first["metadata"]["name"])
+        await r.roll()
+        (kept,) = r.mirrors(REVISIONS)
+        (there,) = r.on_host(REVISIONS)
+        assert (kept["metadata"]["uid"], kept["revision"]) == (own["metadata"]["uid"], 2)
+        assert (there["metadata"]["name"], there["revision"]) == ("agent-x-default-x-vc-own", 2)
+        kept["metadata"]["labels"]["mine"] = "1"
+        await r.virtual.update(REVISIONS, kept)
+        here = r.the(kinds.DAEMON_SETS, "agent")
+        here["spec"]["template"] = template("agent", "i:2")
+        await r.virtual.update(kinds.DAEMON_SETS, here)
+        await r.roll()
+        numbers = {each["metadata"]["name"]: each["revision"] for each in r.mirrors(REVISIONS)}
+        assert sorted(numbers.values()) == [2, 3]
+        assert r.the(REVISIONS, "agent-own")["metadata"]["labels"]["mine"] == "1"
+        await r.virtual.delete(REVISIONS, "default", "agent-own")
+        await r.roll()
+        assert [each["revision"] for each in r.mirrors(REVISIONS)] == [3]
+        assert [each["revision"] for each in r.on_host(REVISIONS)] == [3]
+
+
+async def test_a_revision_of_the_tenants_own_says_what_it_says_and_goes_with_the_history() -> None:
+    async with workload_rig("statefulsets") as r:
+        made = await r.virtual.create(kinds.STATEFUL_SETS, {**stateful_set()})
+        await r.roll()
+        data = template_patch({"spec": {"template": template("db", "i:old")}})
+        await r.virtual.create(REVISIONS, revision(made, "StatefulSet", "db-own", data, 7))
+        await r.settle()
+        assert r.the(REVISIONS, "db-own")["data"] == data
+        (there,) = [each for each in r.on_host(REVISIONS) if each["revision"] == 7]
+        assert template_of(there)["spec"]["containers"][0]["image"] == "i:old"
+        await r.admin.delete(REVISIONS, HOST_NAMESPACE, there["metadata"]["name"])
+        await r.settle()
+        assert "db-own" not in [each["metadata"]["name"] for each in r.mirrors(REVISIONS)]
+
+
+async def test_a_revision_without_a_template_or_without_such_a_workload_stays_in_the_tenant() -> None:
+    async with workload_rig("daemonsets") as r:
+        made = await r.virtual.create(kinds.DAEMON_SETS, daemon_set())
+        other = await r.virtual.create(kinds.STATEFUL_SETS, stateful_set())
+        await r.roll()
+        before = r.on_host(REVISIONS)
+        await r.virtual.create(REVISIONS, revision(made, "DaemonSet", "agent-own", {"some": "thing"}, 2))
+        await r.virtual.create(REVISIONS, revision(other, "StatefulSet", "db-own", {"some": "thing"}, 2))
+        await r.kill()
+        await r.start()
+        await r.roll()
+        assert r.on_host(REVISIONS) == before
+        assert {"agent-own", "db-own"} <= {each["metadata"]["name"] for each in r.mirrors(REVISIONS)}
 
 
 async def test_a_stateful_sets_pods_have_their_ordinals() -> None:
