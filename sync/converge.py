@@ -188,7 +188,7 @@ async def restore(engine: Engine, work: Work, twin: Twin) -> None:
         {"metadata": {"uid": twin.uid, "labels": labels, "annotations": annotations}},
         content_type=PatchType.MERGE,
     )
-    engine.informers[work.row.resource].answered(answer)
+    engine.informers[work.row.resource].answered(answer, tell=True)
     told = f"the label {md.MANAGED_BY} had" if twin.managed_by != identity.cluster else "annotations had"
     engine.tell(work, SYNC_WARNING, f"{told} been removed from the host object: restored")
 

@@ -155,8 +155,11 @@ class HostInformer:
             return names.host_cluster_name(twin.object_name, self._host_namespace, self._name)
         return names.host_name(twin.object_name, twin.object_namespace, self._name, self.row.name_limit)
 
-    def answered(self, obj: Obj) -> Twin:
-        """The answer of a write of ours, or of a GET: known now, unless the watch is ahead of it. Tells nobody."""
+    def answered(self, obj: Obj, *, tell: bool = False) -> Twin:
+        """The answer of a write of ours, or of a GET: known now, unless the watch is ahead of it.
+
+        Tells nobody, and nor will the watch; but with `tell`, where the write has made a twin of it again.
+        """
         twin = make_twin(obj)
         old = self._twins.get(twin.name)
         newer = twin.revision > self._revision or (
@@ -164,6 +167,8 @@ class HostInformer:
         )
         if newer and twin.managed_by == self._marker:
             self._twins[twin.name] = twin
+            if tell:
+                self._tell(old, twin)
         return twin
 
     def drop(self, host_name: str, uid: str) -> None:

@@ -56,6 +56,11 @@ class Api:
             raise Refused(answer.status, text.decode())
         return json.loads(text)
 
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
     def find(self, path: str) -> Obj | None:
         """None if there is none."""
         try:

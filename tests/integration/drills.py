@@ -74,6 +74,10 @@ class Drill:
             if pause_s:
                 waiting.wait(pause_s)
 
+    def close(self) -> None:
+        self.host.close()
+        self.virtual.close()
+
     def pick(self) -> tuple[Kind, str, str]:
         kind = self.random.choice(list(KINDS.values()))
         return kind, self.random.choice(NAMESPACES), self.random.choice(kind.names)

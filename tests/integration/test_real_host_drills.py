@@ -48,8 +48,9 @@ def drilled(
     advertise = host.our_address()
     with tenant(host, directory, name=name, advertise=advertise, arguments=ways(host_way)) as one:
         drill = Drill(one, Api(host.kubeconfig), seed, frozenset(host_way), foreigners)
-        drill.seed_objects()
-        yield drill
+        with contextlib.closing(drill):
+            drill.seed_objects()
+            yield drill
 
 
 def with_kills(drill: Drill) -> None:

@@ -169,12 +169,12 @@ async def test_a_workload_of_the_hosts_and_its_pods_go_on(plural: str, how: str,
         await spoil(r, row, SPOILS[how], down=down)
         await r.roll()
         assert identity(the_twin(r, row))[:1] == before[:1]
-        assert the_twin(r, row)["metadata"]["labels"] == before[1]
+        assert the_twin(r, row)["metadata"]["labels"].items() >= _lasting(before[1]).items()
         assert the_twin(r, row)["metadata"]["annotations"].items() >= _lasting(before[2]).items()
         assert [p["metadata"]["uid"] for p in r.on_host(PODS)] == pods
         assert sorted(p["metadata"]["uid"] for p in r.mirrors(PODS)) == sorted(pods)
 
 
-def _lasting(annotations: object) -> dict[str, str]:
-    assert isinstance(annotations, dict)
-    return {k: v for k, v in annotations.items() if md.reserved(k)}
+def _lasting(found: object) -> dict[str, str]:
+    assert isinstance(found, dict)
+    return {k: v for k, v in found.items() if md.reserved(k)}

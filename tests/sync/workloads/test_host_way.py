@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from sync import metadata as md
@@ -11,7 +13,7 @@ from tests.sync.rig import HOST_NAMESPACE
 from tests.sync.workloads.rig import workload_rig
 from vapi.control import kinds
 from vapi.control.history import template_of, template_patch
-from vapi.gvk import Obj
+from vapi.gvk import GVR, Obj
 from vapi.resources.resource import Propagation
 
 REPLICASETS, JOBS, REVISIONS = kinds.REPLICA_SETS, kinds.JOBS, kinds.CONTROLLER_REVISIONS
@@ -46,6 +48,11 @@ def stateful_set() -> Obj:
 def job(**spec: object) -> Obj:
     spec = {"template": template("once", restartPolicy="Never"), **spec}
     return {"metadata": {"name": "once", "namespace": "default"}, "spec": spec}
+
+
+def cron_job() -> Obj:
+    spec = {"schedule": "0 0 1 1 *", "jobTemplate": {"spec": job()["spec"]}}
+    return {"metadata": {"name": "tick", "namespace": "default"}, "spec": spec}
 
 
 def owner(obj: Obj) -> tuple[str, str, str]:
@@ -324,6 +331,34 @@ async def test_a_twin_that_somebody_edits_or_deletes_is_put_back_and_the_tenants
         assert len(r.mirrors(PODS)) == len(r.on_host(PODS)) == 2
 
 
+ADDED = [
+    (kinds.DAEMON_SETS, daemon_set, {"minReadySeconds": 9}),
+    (kinds.DEPLOYMENTS, deployment, {"minReadySeconds": 9, "paused": True}),
+    (kinds.STATEFUL_SETS, stateful_set, {"minReadySeconds": 9, "ordinals": {"start": 4}}),
+    (kinds.CRON_JOBS, cron_job, {"startingDeadlineSeconds": 9, "timeZone": "Etc/UTC"}),
+]
+
+
+@pytest.mark.parametrize(("gvr", "made", "added"), ADDED, ids=lambda value: getattr(value, "resource", ""))
+async def test_what_somebody_adds_to_a_twin_comes_off_and_nothing_is_written_after(
+    gvr: GVR, made: Callable[[], Obj], added: Obj
+) -> None:
+    async with workload_rig() as r:
+        await r.virtual.create(gvr, made())
+        await r.roll()
+        twin = r.on_host(gvr)[0]
+        wanted = twin["spec"]
+        twin["spec"] = {**wanted, **added}
+        await r.admin.update(gvr, twin)
+        await r.roll()
+        assert r.on_host(gvr)[0]["spec"] == wanted
+        before = r.host.feed.revision
+        await r.kill()
+        await r.start()
+        await r.settle()
+        assert r.host.feed.revision == before
+
+
 @pytest.mark.parametrize("policy", [Propagation.BACKGROUND, Propagation.FOREGROUND])
 async def test_a_deleted_deployment_takes_all_of_it_along(policy: Propagation) -> None:
     async with workload_rig("deployments") as r:
@@ -500,6 +535,22 @@ async def test_a_child_whose_label_is_taken_off_stays_and_gets_it_back(down: boo
         await r.roll()
         assert [c["metadata"]["uid"] for c in r.mirrors(kinds.CLAIMS)] == uids
         assert r.of_host(kinds.CLAIMS, claim)["metadata"]["labels"][md.MANAGED_BY] == r.name
+
+
+async def test_what_is_made_while_a_twin_has_no_label_is_seen_once_it_has_it_back() -> None:
+    async with workload_rig("statefulsets") as r:
+        await r.virtual.create(kinds.STATEFUL_SETS, stateful_set())
+        await r.roll()
+        (twin,) = r.on_host(kinds.STATEFUL_SETS)
+        bare = {k: v for k, v in twin["metadata"].items() if k not in ("labels", "annotations")}
+        container = {**twin["spec"]["template"]["spec"]["containers"][0], "image": "by-hand"}
+        twin["spec"]["template"]["spec"]["containers"] = [container]
+        await r.admin.update(kinds.STATEFUL_SETS, {**twin, "metadata": bare})
+        await r.roll()
+        assert len(r.on_host(REVISIONS)) == 2
+        assert {o["metadata"]["uid"] for o in r.mirrors(REVISIONS)} == {
+            o["metadata"]["uid"] for o in r.on_host(REVISIONS)
+        }
 
 
 async def test_what_is_left_behind_is_the_anchors_until_somebody_adopts_it() -> None:
