@@ -50,4 +50,5 @@ TRANSLATOR = workload.row(
     template_of=pod_template,
     name_limit=workload.SHORT_NAME,
     status=status,
+    exact=("spec.startingDeadlineSeconds", "spec.timeZone"),
 )

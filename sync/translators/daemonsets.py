@@ -7,4 +7,6 @@ from vapi.gvk import GVK, GVR
 
 DAEMONSETS = GVR("apps", "v1", "daemonsets")
 
-TRANSLATOR = workload.row(DAEMONSETS, GVK("apps", "v1", "DaemonSet"), workload.replicated(DAEMONSETS))
+TRANSLATOR = workload.row(
+    DAEMONSETS, GVK("apps", "v1", "DaemonSet"), workload.replicated(DAEMONSETS), exact=workload.EXACT
+)

@@ -16,5 +16,9 @@ def revision(virtual: Obj, host: Obj) -> Obj:
 
 
 TRANSLATOR = workload.row(
-    DEPLOYMENTS, GVK("apps", "v1", "Deployment"), workload.replicated(DEPLOYMENTS), brought_back=revision
+    DEPLOYMENTS,
+    GVK("apps", "v1", "Deployment"),
+    workload.replicated(DEPLOYMENTS),
+    brought_back=revision,
+    exact=(*workload.EXACT, "spec.paused"),
 )

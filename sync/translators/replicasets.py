@@ -8,5 +8,9 @@ from vapi.gvk import GVK, GVR
 REPLICASETS = GVR("apps", "v1", "replicasets")
 
 TRANSLATOR = workload.row(
-    REPLICASETS, GVK("apps", "v1", "ReplicaSet"), workload.replicated(REPLICASETS), controller=True
+    REPLICASETS,
+    GVK("apps", "v1", "ReplicaSet"),
+    workload.replicated(REPLICASETS),
+    controller=True,
+    exact=workload.EXACT,
 )

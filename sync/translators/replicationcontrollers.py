@@ -16,4 +16,4 @@ def to_spec(virtual: Obj, context: Context) -> Obj:
     return spec
 
 
-TRANSLATOR = workload.row(REPLICATIONCONTROLLERS, GVK("", "v1", "ReplicationController"), to_spec)
+TRANSLATOR = workload.row(REPLICATIONCONTROLLERS, GVK("", "v1", "ReplicationController"), to_spec, exact=workload.EXACT)

@@ -56,5 +56,10 @@ def admit(virtual: Obj, context: Context) -> None:
 
 
 TRANSLATOR = workload.row(
-    STATEFULSETS, GVK("apps", "v1", "StatefulSet"), to_spec, name_limit=workload.SHORT_NAME, admit_more=admit
+    STATEFULSETS,
+    GVK("apps", "v1", "StatefulSet"),
+    to_spec,
+    name_limit=workload.SHORT_NAME,
+    admit_more=admit,
+    exact=(*workload.EXACT, "spec.ordinals"),
 )

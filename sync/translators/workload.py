@@ -20,6 +20,12 @@ from vapi.gvk import GVK, GVR, Obj
 SHORT_NAME = 52
 """Of twins whose name, with up to 11 characters behind it, is a label value or host name of their pods."""
 
+EXACT = ("spec.minReadySeconds",)
+"""What somebody may add to the spec of a twin, and has to come off again: fields that no API server fills in by itself.
+
+Not what is added to a template: taking that off is a rollout, against what may add it at once again.
+"""
+
 ToSpec = Callable[[Obj, Context], Obj]
 
 
