@@ -15,6 +15,7 @@ from sync.exact import beyond
 from sync.ownership import HostState, Twin, applier_patch, classify
 from sync.state import SYNC_ERROR, SYNC_WARNING, Engine, Key, Work, with_desired_hash
 from sync.translator import CLAIMS, Ref, Write, no_retreat
+from sync.translators import podstatus
 from sync.translators.plain import contains
 from vapi.control.workqueue import Permanent, Retry
 from vapi.gvk import Obj
@@ -26,7 +27,7 @@ CONFLICT_RETRY_S = 30.0
 """A filtered watch does not see a foreign object go."""
 RETREAT_S, RETREAT_AGAIN_S = 5.0, 0.25
 """A host tells of a deletion a moment before its numbers are free again: so long they are asked for."""
-MARK_WITHIN_S = 0.025
+MARK_WITHIN_S = 0.05
 """A host binds within 5 to 15 ms of a create (*measured*); the mark then comes with the binding. It waits no longer:
 until it is written, a twin that vanishes while we are down is made again instead of ending its pod."""
 PARKED_RETRY_S = 30.0
@@ -456,5 +457,10 @@ async def _bound(engine: Engine, work: Work, virtual: Obj, live: Obj, mark: str)
     work.look_again = True
     with engine.racing():
         return await engine.virtual.bind(
-            metadata["namespace"], metadata["name"], node, uid=metadata["uid"], annotations={md.HOST_UID: mark}
+            metadata["namespace"],
+            metadata["name"],
+            node,
+            uid=metadata["uid"],
+            annotations={md.HOST_UID: mark},
+            scheduled=podstatus.scheduled_at(live),
         )

@@ -8,6 +8,7 @@ inside dispatch, and binding.
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
@@ -219,11 +220,18 @@ class VirtualCluster(InProcessCluster):
             return await self._client.put(gvr, obj, subresource="status")
 
     async def bind(
-        self, namespace: str, name: str, node: str, *, uid: str, annotations: Mapping[str, str] | None = None
+        self,
+        namespace: str,
+        name: str,
+        node: str,
+        *,
+        uid: str,
+        annotations: Mapping[str, str] | None = None,
+        scheduled: dt.datetime | None = None,
     ) -> Obj:
-        """Put a Pod on a node, once; `annotations` come with it."""
+        """Put a Pod on a node, once; `annotations` come with it, and since when it has been `scheduled` there."""
         with _translated():
-            return await self._client.bind(namespace, name, node, uid=uid, annotations=annotations)
+            return await self._client.bind(namespace, name, node, uid=uid, annotations=annotations, scheduled=scheduled)
 
     async def renumber(self, namespace: str, name: str, host: Obj, *, uid: str) -> Obj:
         """Give a Service the numbers of its twin, which no update can: what was its own is somebody else's."""

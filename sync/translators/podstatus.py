@@ -6,6 +6,7 @@ of its readiness gates and those of its own evictions; containers that it does n
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +14,7 @@ from sync import metadata as md
 from sync.translators import podnames
 from sync.wording import in_tenant_words
 from vapi import encoding
+from vapi.clock import parse_rfc3339
 from vapi.gvk import Obj
 
 _CONTAINER_STATUSES = (
@@ -122,6 +124,17 @@ def _waiting_worded(status: Obj, say: Callable[[str], str]) -> Obj:
     if "message" not in waiting:
         return status
     return {**status, "state": {"waiting": {**waiting, "message": say(waiting["message"])}}}
+
+
+def scheduled_at(host: Obj) -> dt.datetime | None:
+    """Since when it has been on its node, as its condition says: bound at that time, the tenant's is equal to it."""
+    for condition in (host.get("status") or {}).get("conditions") or ():
+        if (condition["type"], condition["status"]) == ("PodScheduled", "True"):
+            try:
+                return parse_rfc3339(condition.get("lastTransitionTime") or "")
+            except ValueError:
+                return None
+    return None
 
 
 class Generations:

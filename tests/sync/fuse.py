@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import TypeVar
 
@@ -106,10 +107,19 @@ class FusedCluster(VirtualCluster):
         return await self._fuse.write(lambda: super(FusedCluster, self).put_status(gvr, obj))
 
     async def bind(
-        self, namespace: str, name: str, node: str, *, uid: str, annotations: Mapping[str, str] | None = None
+        self,
+        namespace: str,
+        name: str,
+        node: str,
+        *,
+        uid: str,
+        annotations: Mapping[str, str] | None = None,
+        scheduled: dt.datetime | None = None,
     ) -> Obj:
         return await self._fuse.write(
-            lambda: super(FusedCluster, self).bind(namespace, name, node, uid=uid, annotations=annotations)
+            lambda: super(FusedCluster, self).bind(
+                namespace, name, node, uid=uid, annotations=annotations, scheduled=scheduled
+            )
         )
 
 

@@ -43,6 +43,20 @@ async def test_the_mark_comes_with_the_binding_of_a_host_that_binds_at_once() ->
         assert md.marked_host_uid(bound) == twin.uid
 
 
+async def test_the_binding_says_since_when_the_host_has_it() -> None:
+    async with rig() as r:
+        await r.virtual.create(PODS, pod("web"))
+        await r.settle()
+        written: list[Obj] = []
+        r.virtual.on_change(PODS, lambda change: written.append(change.entry.obj()))
+        twin = r.the_twin(PODS, "web")
+        await r.admin.bind(HOST_NAMESPACE, twin["metadata"]["name"], "node-1", uid=twin["metadata"]["uid"])
+        r.clock.advance(10)
+        await r.settle()
+        (bound,) = written
+        assert bound["status"] == r.the_twin(PODS, "web")["status"]
+
+
 async def test_the_mark_waits_no_longer_for_a_binding_than_a_scheduler_takes() -> None:
     async with rig() as r:
         before = r.clock.monotonic()

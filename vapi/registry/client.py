@@ -6,6 +6,7 @@ group and plural, objects in the *stored* version of the preferred row.
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Callable, Iterable, Mapping
 
 from vapi import errors
@@ -110,16 +111,26 @@ class Client:
         return written.entry.obj()
 
     async def bind(
-        self, namespace: str, name: str, node: str, *, uid: str, annotations: Mapping[str, str] | None = None
+        self,
+        namespace: str,
+        name: str,
+        node: str,
+        *,
+        uid: str,
+        annotations: Mapping[str, str] | None = None,
+        scheduled: dt.datetime | None = None,
     ) -> Obj:
-        """Put a Pod on a node, once, with what a Binding brings: labels, annotations. Raises ApiError 404, 409."""
+        """Put a Pod on a node, once, with what a Binding brings: labels, annotations. Raises ApiError 404, 409.
+
+        `scheduled`: since when it is, of the condition PodScheduled; now, if nobody knows better.
+        """
         binding = {"uid": uid, "labels": topology_labels(self.cached, node), "annotations": annotations}
         written = await self._registry.change(
             self.caller(),
             self.row(PODS),
             namespace,
             name,
-            lambda pod: bound(pod, name, node, binding, self._registry.clock.now()),
+            lambda pod: bound(pod, name, node, binding, scheduled or self._registry.clock.now()),
             subresource="binding",
             tracked=True,
         )
