@@ -7,6 +7,7 @@ Source: pkg/controller/endpoint.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 from vapi.cacher.entry import Change, ChangeType
@@ -39,13 +40,14 @@ class EndpointsController(Controller[Name]):
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         self._selectors = context.informers.facts(kinds.SERVICES, backends.selector_of)
+        self._services = context.informers.selecting(kinds.SERVICES, backends.selector_of)
         self._pods = context.informers.facts(kinds.PODS, pod_facts)
         self._sizes: Sizes[Name] = Sizes()
 
     def sources(self) -> Sources[Name]:
         return {
             kinds.SERVICES: own_name,
-            kinds.PODS: lambda change: backends.services_of_pod(self.client, self._selectors, change),
+            kinds.PODS: partial(backends.services_of_pod, self._services),
             kinds.ENDPOINTS: _ours,
         }
 

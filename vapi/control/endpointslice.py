@@ -8,6 +8,7 @@ Source: pkg/controller/endpointslice and the endpointslice staging repository.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from vapi.cacher.entry import Change
@@ -38,6 +39,7 @@ class EndpointSliceController(Controller[Name]):
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         self._selectors = context.informers.facts(kinds.SERVICES, backends.selector_of)
+        self._services = context.informers.selecting(kinds.SERVICES, backends.selector_of)
         self._pods = context.informers.facts(kinds.PODS, pod_facts)
         self._sizes: Sizes[Name] = Sizes()
         self._slices = context.informers.owners(kinds.ENDPOINT_SLICES)
@@ -45,7 +47,7 @@ class EndpointSliceController(Controller[Name]):
     def sources(self) -> Sources[Name]:
         return {
             kinds.SERVICES: own_name,
-            kinds.PODS: lambda change: backends.services_of_pod(self.client, self._selectors, change),
+            kinds.PODS: partial(backends.services_of_pod, self._services),
             kinds.ENDPOINT_SLICES: lambda change: service_of_slice(change, MANAGER),
         }
 

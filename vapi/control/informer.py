@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from typing import Any, Generic, TypeVar
 
 from vapi.cacher.entry import Change, ChangeType, Entry
@@ -127,6 +127,65 @@ class Facts(Generic[T]):
             self._known.pop(change.entry.key, None)
 
 
+Selector = Mapping[str, str]
+
+
+class SelectorIndex:
+    """Labels → the objects of a namespace whose selector means them, without a look at all of its objects.
+
+    Each is filed under one item of its selector: the one that the fewest others were filed under when it came, so
+    that an item which all of them have gathers nobody.
+    """
+
+    def __init__(self, client: Client, gvr: GVR, selectors: Facts[Selector | None]) -> None:
+        """`selectors`: None and {} mean nothing."""
+        self._client = client
+        self._gvr = gvr
+        self._selectors = selectors
+        self._filed: dict[tuple[str, str, str], dict[str, Selector]] = {}
+        """(namespace, label, value) → name → selector."""
+        self._under: dict[Name, tuple[str, str, str]] = {}
+
+    def meaning(self, namespace: str, labels: Mapping[str, str]) -> list[str]:
+        """Names, in no order."""
+        return [
+            name
+            for label, value in labels.items()
+            for name, selector in self._filed.get((namespace, label, value), {}).items()
+            if selector.items() <= labels.items()
+        ]
+
+    def changed(self, change: Change) -> None:
+        if change.type is ChangeType.DELETED:
+            self._drop((change.entry.namespace, change.entry.name))
+        else:
+            self._keep(change.entry)
+
+    async def fill(self) -> None:
+        async for snapshot in sliced(self._client.entries(self._gvr)):
+            entry = self._client.cached(self._gvr, snapshot.namespace, snapshot.name)
+            if entry is not None:
+                self._keep(entry)
+
+    def _keep(self, entry: Entry) -> None:
+        name = (entry.namespace, entry.name)
+        self._drop(name)
+        selector = self._selectors.of(entry)
+        if selector:
+            items = [(entry.namespace, label, value) for label, value in selector.items()]
+            under = min(items, key=lambda item: len(self._filed.get(item, ())))
+            self._filed.setdefault(under, {})[entry.name] = selector
+            self._under[name] = under
+
+    def _drop(self, name: Name) -> None:
+        under = self._under.pop(name, None)
+        if under is not None:
+            filed = self._filed[under]
+            del filed[name[1]]
+            if not filed:
+                del self._filed[under]
+
+
 class Informers:
     """The indexes and facts of one process, each made once and shared by the controllers that ask for it.
 
@@ -138,6 +197,7 @@ class Informers:
         self._owners: dict[GVR, OwnerIndex] = {}
         self._uids: dict[GVR, UidIndex] = {}
         self._facts: dict[tuple[GVR, Callable[[Obj], Any]], Facts[Any]] = {}
+        self._selecting: dict[tuple[GVR, Callable[[Obj], Any]], SelectorIndex] = {}
         self._unsubscribe: list[Callable[[], None]] = []
 
     def owners(self, gvr: GVR) -> OwnerIndex:
@@ -162,12 +222,23 @@ class Informers:
             self._unsubscribe.append(self._client.on_change(gvr, facts.changed))
         return facts
 
+    def selecting(self, gvr: GVR, selector_of: Callable[[Obj], Selector | None]) -> SelectorIndex:
+        key = (gvr, selector_of)
+        index = self._selecting.get(key)
+        if index is None:
+            facts = self.facts(gvr, selector_of)
+            index = self._selecting[key] = SelectorIndex(self._client, gvr, facts)
+            self._unsubscribe.append(self._client.on_change(gvr, index.changed))
+        return index
+
     async def start(self) -> None:
         """Fill the indexes."""
         for owners in self._owners.values():
             await owners.fill()
         for uids in self._uids.values():
             await uids.fill()
+        for selecting in self._selecting.values():
+            await selecting.fill()
 
     def stop(self) -> None:
         """Take all handlers off. Idempotent."""

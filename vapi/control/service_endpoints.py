@@ -10,11 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from vapi.cacher.entry import Change, Entry
-from vapi.control import kinds
-from vapi.control.informer import Facts, Name
+from vapi.control.informer import Name, Selector, SelectorIndex
 from vapi.control.pods import PodFacts
 from vapi.gvk import Obj
-from vapi.registry.client import Client
 
 HEADLESS_LABEL = "service.kubernetes.io/headless"
 SERVICE_NAME_LABEL = "kubernetes.io/service-name"
@@ -22,8 +20,6 @@ MANAGED_BY_LABEL = "endpointslice.kubernetes.io/managed-by"
 SKIP_MIRROR_LABEL = "endpointslice.kubernetes.io/skip-mirror"
 
 NONE = "None"
-
-Selector = Mapping[str, str]
 
 
 def selector_of(service: Obj) -> Selector | None:
@@ -38,14 +34,13 @@ def selects(selector: Selector | None, labels: Mapping[str, str]) -> bool:
     return selector is not None and selector.items() <= labels.items()
 
 
-def services_of_pod(client: Client, selectors: Facts[Selector | None], change: Change) -> Iterable[Name]:
+def services_of_pod(services: SelectorIndex, change: Change) -> Iterable[Name]:
     """The Services that mean the pod now or meant it before."""
     entry, old = change.entry, change.old
-    same = old is None or old.labels == entry.labels
-    for service in client.entries(kinds.SERVICES, entry.namespace):
-        selector = selectors.of(service)
-        if selects(selector, entry.labels) or (not same and old is not None and selects(selector, old.labels)):
-            yield service.namespace, service.name
+    found = services.meaning(entry.namespace, entry.labels)
+    if old is not None and old.labels != entry.labels:
+        found += services.meaning(entry.namespace, old.labels)
+    return [(entry.namespace, name) for name in dict.fromkeys(found)]
 
 
 @dataclass(frozen=True, slots=True)
