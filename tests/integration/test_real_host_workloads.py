@@ -135,6 +135,50 @@ def test_a_daemon_set_rolls_out_and_back(one: Tenant) -> None:
     assert "volumes" not in spec
 
 
+def test_a_daemon_pod_that_is_called_failed_is_replaced(one: Tenant) -> None:
+    one.vapi.apply(agent(one.host, "failing"))
+    (pod,) = until(lambda: pods(one, "app=failing"), lambda found: len(found) == 1)
+    rolled_out(one, "daemonset/failing")
+    name, uid = pod["metadata"]["name"], pod["metadata"]["uid"]
+    one.kubectl("patch", "pod", name, "--subresource=status", "--type=merge", "-p", '{"status":{"phase":"Failed"}}')
+    until(
+        lambda: pods(one, "app=failing"),
+        lambda found: (
+            len(found) == 1 and found[0]["metadata"]["uid"] != uid and found[0]["status"]["phase"] == "Running"
+        ),
+    )
+
+
+def test_a_revision_that_the_tenant_makes_is_counted(one: Tenant) -> None:
+    one.vapi.apply(agent(one.host, "counted", env=[{"name": "V", "value": "1"}]))
+    rolled_out(one, "daemonset/counted")
+    (first,) = until(lambda: history(one), lambda found: len(found) == 1)
+    metadata = {k: first["metadata"][k] for k in ("labels", "ownerReferences")} | {"name": "counted-own"}
+    metadata["labels"]["controller-revision-hash"] = "own"
+    kept = {k: first[k] for k in ("apiVersion", "kind", "data")}
+    one.vapi.apply({**kept, "metadata": metadata, "revision": 2})
+    # of two that say the same, a controller that looks meanwhile keeps the later
+    one.kubectl("delete", "controllerrevision", first["metadata"]["name"], "--ignore-not-found")
+    one.kubectl("set", "env", "daemonset/counted", "V=2")
+    rolled_out(one, "daemonset/counted")
+    found = {each["revision"]: each["metadata"]["name"] for each in history(one)}
+    assert sorted(found) == [2, 3]
+    assert found[2] == "counted-own"
+    one.kubectl("rollout", "undo", "daemonset/counted", "--to-revision=2")
+    rolled_out(one, "daemonset/counted")
+    spec = one.get("daemonset", "counted")["spec"]["template"]["spec"]
+    assert spec["containers"][0]["env"] == [{"name": "V", "value": "1"}]
+    found = {each["metadata"]["name"]: each["revision"] for each in history(one)}
+    assert (len(found), found["counted-own"]) == (2, 4)
+    one.kubectl("delete", "controllerrevision", next(name for name, number in found.items() if number == 3))
+    (last,) = until(lambda: history(one), lambda found: len(found) == 1)
+    assert last["metadata"]["name"] == "counted-own"
+
+
+def history(a: Tenant) -> list[Any]:
+    return a.listed("controllerrevisions", "-l", "app=counted")
+
+
 def test_a_deployment_rolls_out_scales_and_rolls_back(one: Tenant) -> None:
     one.vapi.apply(deployment("web", 2, env=[{"name": "V", "value": "1"}]))
     rolled_out(one, "deployment/web")
@@ -273,6 +317,9 @@ def test_the_hosts_copy_is_put_back_and_the_tenants_stays(one: Tenant) -> None:
     if kind == "deployment":
         one.host_kubectl("scale", "deployment", one.host_name("kept"), "--replicas=3")
         until(lambda: one.twin("deployment", "kept"), lambda twin: twin["spec"]["replicas"] == 1)
+        patch = '{"spec":{"minReadySeconds":9}}'
+        one.host_kubectl("patch", "deployment", one.host_name("kept"), "--type=merge", "-p", patch)
+        until(lambda: one.twin("deployment", "kept"), lambda twin: "minReadySeconds" not in twin["spec"])
         one.host_kubectl("delete", "deployment", one.host_name("kept"))
     else:
         (pod,) = pods(one, "app=kept")
