@@ -114,3 +114,11 @@ async def _create_if_missing(host: Cluster, gvr: GVR, obj: Obj) -> None:
         except ClusterError as refused:
             if refused.code != 409:
                 raise
+
+
+def mismatch_in(group: BaseExceptionGroup[BaseException]) -> AnchorMismatch | None:
+    """The first one in a group of groups."""
+    found: BaseException | None = group.subgroup(AnchorMismatch)
+    while isinstance(found, BaseExceptionGroup):
+        found = found.exceptions[0]
+    return found if isinstance(found, AnchorMismatch) else None

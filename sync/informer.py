@@ -60,6 +60,8 @@ class HostInformer:
         self._twins: dict[str, Twin] = {}
         self._tombs: OrderedDict[str, str] = OrderedDict()
         self._vanished: OrderedDict[str, str] = OrderedDict()
+        self._places: dict[str, tuple[str, str]] = {}
+        """Host name → the key of a twin that no longer says it."""
         self._revision = 0
 
     def get(self, host_name: str) -> Twin | None:
@@ -138,12 +140,30 @@ class HostInformer:
 
     def _tell(self, old: Twin | None, new: Twin | None) -> None:
         """Those who carry a label of ours without being one concern nobody, but who asked for the `others`."""
+        place = self._place(old, new)
+        if place is not None:
+            self._on_twin(self.row, *place, old, new)
+        elif self.on_other is not None:
+            self.on_other(old, new)
+
+    def _place(self, old: Twin | None, new: Twin | None) -> tuple[str, str] | None:
+        """The key of a twin, as it says itself, or said before somebody defaced it."""
         for twin in (new, old):
             if twin is not None and self.is_twin(twin):
-                self._on_twin(self.row, twin.object_namespace, twin.object_name, old, new)
-                return
-        if self.on_other is not None:
-            self.on_other(old, new)
+                place: tuple[str, str] | None = (twin.object_namespace, twin.object_name)
+                break
+        else:
+            name = new.name if new is not None else old.name if old is not None else ""
+            place = self._places.get(name)
+        if old is not None and (new is None or self.is_twin(new)):
+            self._places.pop(old.name, None)
+        elif new is not None and place is not None and not self.is_twin(new):
+            self._places[new.name] = place
+        return place
+
+    def expect(self, host_name: str, namespace: str, name: str) -> None:
+        """Changes of that host object concern this key, whatever it says of itself: somebody has defaced it."""
+        self._places[host_name] = namespace, name
 
     def is_twin(self, twin: Twin) -> bool:
         """Whether it is of this row and stands where it belongs: others may carry copies of our labels."""

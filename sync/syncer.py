@@ -25,6 +25,7 @@ from sync.ownership import HostState, Twin, classify
 from sync.plan import NEEDS_PROOF, Action, plan, virtual_state
 from sync.references import RELEASE_AFTER_S, References
 from sync.state import SYNC_ERROR, SYNC_WARNING, Engine, EventSink, Key, Work, identity_of, known_uid
+from sync.sweep import sweep
 from sync.translator import (
     CONFIGMAPS,
     ENDPOINTS,
@@ -206,7 +207,7 @@ class Syncer:
         try:
             await self._run()
         except BaseExceptionGroup as group:
-            found = _first(group, anchor.AnchorMismatch)
+            found = anchor.mismatch_in(group)
             if found is None:
                 raise
             raise found from None
@@ -222,6 +223,7 @@ class Syncer:
                 for informer in self._engine.informers.values():
                     await informer.answered_once.wait()
                 self._begin()
+                group.create_task(sweep(self._engine, self._rows.values()), name="sweep")
                 workers = [group.create_task(self._work(), name=f"sync {n}") for n in range(self._workers)]
                 try:
                     await asyncio.gather(*workers)
@@ -484,6 +486,8 @@ class Syncer:
             self._tell_refused(row, key, entry)
             raise Retry(REFUSED_AGAIN_S)  # the host refuses the kind; once it does not, all keys are looked at
         twin = engine.informers[resource].get(engine.context.twin_name(row, name, namespace))
+        if twin is not None and not engine.informers[resource].is_twin(twin):
+            engine.informers[resource].expect(twin.name, namespace, name)
         revisions = (entry.revision if entry else 0, twin.revision if twin else 0)
         now = engine.clock.monotonic()
         asked = engine.tables.asked_for(key, now)
@@ -590,11 +594,3 @@ class Syncer:
     def _tell(self, work: Work | None, message: str) -> None:
         if work is not None:
             self._engine.tell(work, SYNC_ERROR, message)
-
-
-def _first(group: BaseExceptionGroup[BaseException], kind: type[Exception]) -> Exception | None:
-    """The first exception of `kind` in a group of groups."""
-    found: BaseException | None = group.subgroup(kind)
-    while isinstance(found, BaseExceptionGroup):
-        found = found.exceptions[0]
-    return found if isinstance(found, kind) else None

@@ -148,6 +148,48 @@ async def test_the_twin_of_a_pod_that_has_ended_goes_with_it(how: str) -> None:
         assert r.twin(PODS, "web") is None
 
 
+GONE = [gvr for gvr in (*OBJECTS, PODS) if gvr not in (CONFIGMAPS, SECRETS, SERVICES, CLAIMS, PRIORITYCLASSES)]
+
+
+@pytest.mark.parametrize("gvr", GONE, ids=[gvr.resource for gvr in GONE])
+@pytest.mark.parametrize("how", ["uid", "name", "annotations"])
+async def test_a_nameless_twin_goes_at_the_next_start_if_the_tenant_deleted_its_object_meanwhile(
+    gvr: GVR, how: str
+) -> None:
+    async with rig() as r:
+        row = BY_RESOURCE[gvr]
+        await r.virtual.create(gvr, copy.deepcopy(OBJECTS.get(gvr) or referring()))
+        await r.settle()
+        await r.kill()
+        await r.virtual.delete(gvr, "default", "web", grace_period_s=0)
+        await spoil(r, row, SPOILS[how], down=True)
+        await r.settle()
+        assert r.twin(gvr, "web") is None
+
+
+@pytest.mark.parametrize("gvr", [g for g in OBJECTS if g != CLAIMS], ids=lambda gvr: gvr.resource)
+async def test_a_twin_that_was_defaced_and_then_deleted_is_made_again(gvr: GVR) -> None:
+    async with rig() as r:
+        row = BY_RESOURCE[gvr]
+        await r.virtual.create(gvr, copy.deepcopy(OBJECTS[gvr]))
+        await r.virtual.create(PODS, referring())
+        await r.settle()
+        twin = the_twin(r, row)
+        twin["metadata"]["finalizers"] = ["example.com/held"]
+        namespace = "" if row.cluster_scoped else HOST_NAMESPACE
+        await r.admin.update(gvr, twin)
+        await r.admin.delete(gvr, namespace, twin["metadata"]["name"])
+        await r.settle()
+        for patch in (SPOILS["name"], {"finalizers": None}):
+            body = json.dumps({"metadata": patch}).encode()
+            await r.admin.patch(
+                gvr, namespace, twin["metadata"]["name"], body, content_type="application/merge-patch+json"
+            )
+            await r.settle()
+        await r.advance(1)
+        assert the_twin(r, row)["metadata"]["uid"] != twin["metadata"]["uid"]
+
+
 MADE: Mapping[str, Obj] = {
     "deployments": deployment(),
     "statefulsets": stateful_set(),
