@@ -27,6 +27,7 @@ from sync.translator import PODS, SECRETS, Context
 from sync.translators.podtokens import TokenSource, token_secret_name, token_sources
 from sync.virtual import VirtualCluster
 from vapi.clock import Clock, parse_rfc3339, rfc3339
+from vapi.control.informer import sliced
 from vapi.control.workqueue import Retry
 from vapi.gvk import Obj
 
@@ -184,7 +185,7 @@ class PodTokens:
                     log.warning("token Secrets could not be listed, again later", extra={"error": error.message})
                     said = True
                 await asyncio.sleep(RETRY_S)
-        for secret in secrets:
+        async for secret in sliced(secrets):
             annotations = secret["metadata"].get("annotations") or {}
             if annotations.get(md.OBJECT_KIND) != _MARKER_KIND:
                 continue

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from sync.cluster import ClusterError, ClusterEvent, ClusterEventType, PatchType
 from sync.translators.services import take_numbers
 from vapi import encoding, selectors
+from vapi.control.informer import sliced
 from vapi.errors import ApiError
 from vapi.gvk import GVR, Obj
 from vapi.registry.client import Client
@@ -45,8 +46,13 @@ class Record(Protocol):
     def obj(self) -> Obj: ...
 
 
-_PIECE = 64
-"""Events told between two turns of the loop: below 2 ms (law 9)."""
+Told = tuple[ClusterEventType, Any]
+
+
+def _taken(pending: dict[str, Told]) -> Iterator[Told]:
+    """Each out of it in the moment in which it is told: until then a newer one may take its place."""
+    while pending:
+        yield pending.pop(next(iter(pending)))
 
 
 @contextmanager
@@ -70,14 +76,14 @@ class InProcessCluster:
 
     async def list(self, gvr: GVR, namespace: str = "", *, label_selector: str = "") -> Sequence[Obj]:
         matches = selectors.parse_label_selector(label_selector).matches
-        return [e.obj() for e in self._client.entries(gvr, namespace) if matches(e.labels)]
+        return [e.obj() async for e in sliced(self._client.entries(gvr, namespace)) if matches(e.labels)]
 
     async def watch(
         self, gvr: GVR, namespace: str = "", *, label_selector: str = "", metadata_only: bool = False
     ) -> AsyncIterator[ClusterEvent]:
         """Never loses its place. A change that nobody took yet is replaced by the next of its object."""
         matches = selectors.parse_label_selector(label_selector).matches
-        pending: dict[str, tuple[ClusterEventType, Any]] = {}
+        pending: dict[str, Told] = {}
         wake = asyncio.Event()
 
         def changed(change: Any) -> None:
@@ -96,24 +102,16 @@ class InProcessCluster:
         remove = self._client.on_change(gvr, changed)
         try:
             newest = 0
-            for count, entry in enumerate(list(self._client.entries(gvr, namespace))):
+            async for entry in sliced(list(self._client.entries(gvr, namespace))):
                 newest = max(newest, entry.revision)
                 if matches(entry.labels):
                     yield ClusterEvent(ClusterEventType.ADDED, entry.obj())
-                if count % _PIECE == _PIECE - 1:
-                    await asyncio.sleep(0)
             yield ClusterEvent(ClusterEventType.SYNCED, revision=newest)
             while True:
                 await wake.wait()
                 wake.clear()
-                told = 0
-                while pending:
-                    key = next(iter(pending))
-                    event_type, entry = pending.pop(key)
+                async for event_type, entry in sliced(_taken(pending)):
                     yield ClusterEvent(event_type, entry.obj())
-                    told += 1
-                    if told % _PIECE == 0:
-                        await asyncio.sleep(0)
         finally:
             remove()
 

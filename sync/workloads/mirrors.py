@@ -47,6 +47,7 @@ from sync.workloads.mirror import (
 from sync.workloads.revisions import REVISIONS, OwnRevisions
 from sync.workloads.rows import MADE_BY
 from sync.workloads.unlabelled import Unlabelled
+from vapi.control.informer import sliced
 from vapi.control.kinds import CLAIMS
 from vapi.control.workqueue import QueueClosed, Retry, WorkQueue
 from vapi.gvk import GVR, Obj
@@ -458,15 +459,15 @@ class ChildMirrors:
         if look.key[0] == PODS and twin is not None:
             await self._status(look, entry.obj(), twin.obj())
         grace_s = (twin.grace_s if twin is not None else 0) if look.key[0] == PODS else None
-        propagation = asked_propagation(twin.finalizers) if twin is not None else self._as_on_host(look.key)
+        propagation = asked_propagation(twin.finalizers) if twin is not None else await self._as_on_host(look.key)
         await self._delete_here(look, grace_s, propagation)
 
-    def _as_on_host(self, key: Key) -> str:
+    async def _as_on_host(self, key: Key) -> str:
         """Orphan if a child of it stays there without a controller."""
         if key[0] == PODS:
             return ""
         for gvr in self._kinds:
-            for entry in self._engine.virtual.entries(gvr):
+            async for entry in sliced(self._engine.virtual.entries(gvr)):
                 if entry.controller == key[1]:
                     child = self.children.host((gvr, entry.uid))
                     if child is not None and not child.deleting and not child.controller:

@@ -28,6 +28,7 @@ from sync.virtual import VirtualCluster
 from sync.workloads.rows import ROWS
 from vapi import encoding
 from vapi.clock import Clock, parse_rfc3339, rfc3339
+from vapi.control.informer import sliced
 from vapi.control.workqueue import Retry
 from vapi.gvk import GVR, Obj
 
@@ -230,7 +231,7 @@ class TemplateTokens:
                     log.warning("token Secrets could not be listed, again later", extra={"error": error.message})
                     said = True
                 await asyncio.sleep(RETRY_S)
-        for secret in secrets:
+        async for secret in sliced(secrets):
             annotations = secret["metadata"].get("annotations") or {}
             if annotations.get(md.OBJECT_KIND) != _MARKER_KIND:
                 continue
