@@ -327,9 +327,8 @@ class Syncer:
         if ENDPOINTS in self._rows:
             self.touch((ENDPOINTS, service.namespace, service.name))
         if ENDPOINTSLICES in self._rows:
-            for slice_ in self._engine.virtual.entries(ENDPOINTSLICES, service.namespace):
-                if slice_.labels.get(SERVICE_NAME) == service.name:
-                    self.touch((ENDPOINTSLICES, service.namespace, slice_.name))
+            for slice_ in self._views.slices(service.namespace, service.name):
+                self.touch((ENDPOINTSLICES, service.namespace, slice_.name))
 
     def _slice_changed(self, entry: Record, _old: Record | None) -> None:
         """Policies name the tenant's DNS by its addresses where it is no pod."""

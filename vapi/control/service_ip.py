@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from vapi import errors
 from vapi.clock import Clock
 from vapi.control import kinds
+from vapi.control.informer import sliced
 from vapi.control.service_families import EXTERNAL_NAME, NONE, SERVICE, family_of, fill_families
 from vapi.gvk import Obj
 from vapi.registry.admission import Lookup
@@ -106,7 +107,7 @@ def numbers_of(service: Obj) -> tuple[Number, ...]:
 
 
 class ServiceAllocator:
-    """The `Allocator` of Services. Runs on the loop, never awaits."""
+    """The `Allocator` of Services. Runs on the loop."""
 
     def __init__(
         self,
@@ -123,8 +124,8 @@ class ServiceAllocator:
         self._ranges = {each.family: each for each in (IpRange(ipaddress.ip_network(text)) for text in ip_ranges)}
         self._ports = PortRange(*ports)
         self._pick = pick or random.Random()
-        self._known: dict[str, tuple[int, tuple[Number, ...]]] = {}
-        """Store key → revision and the numbers it has there."""
+        self._known: dict[str, tuple[int, tuple[Number, ...]]] | None = None
+        """Store key → revision and the numbers it has there; None before the first look."""
         self._claims: dict[Number, float] = {}
         """Number → when the claim ends."""
 
@@ -141,6 +142,8 @@ class ServiceAllocator:
                 spec.pop(key, None)
             _drop_node_ports(spec)
             return _nothing
+        if self._known is None:
+            await self._learn()
         work = _Allocation(self, obj, old, self._taken(), dry_run=caller.dry_run)
         work.cluster_ips()
         work.node_ports()
@@ -174,13 +177,21 @@ class ServiceAllocator:
     def pick(self) -> random.Random:
         return self._pick
 
+    async def _learn(self) -> None:
+        """What is there at the start, in slices: from then on a look decodes but what has changed."""
+        known: dict[str, tuple[int, tuple[Number, ...]]] = {}
+        async for entry in sliced(self._lookup.entries(kinds.SERVICES)):
+            known[entry.key] = (entry.revision, numbers_of(entry.obj()))
+        self._known = known
+
     def _taken(self) -> set[Number]:
+        """Never awaits: between it and the claim nobody else takes a number."""
         now = self._clock.monotonic()
         self._claims = {number: ends for number, ends in self._claims.items() if ends > now}
         taken: set[Number] = set(self._claims)
-        known = {}
+        before, known = self._known or {}, {}
         for entry in self._lookup.entries(kinds.SERVICES):
-            found = self._known.get(entry.key)
+            found = before.get(entry.key)
             if found is None or found[0] != entry.revision:
                 found = (entry.revision, numbers_of(entry.obj()))
             known[entry.key] = found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import random
 from collections.abc import Iterable
@@ -87,6 +88,15 @@ async def test_no_address_is_given_twice_even_before_the_first_is_committed() ->
     )
     world.clock.advance(121)
     assert (await world.write(service("later")))["spec"]["clusterIP"] in given
+
+
+async def test_what_an_allocator_finds_at_its_first_look_is_given_to_nobody() -> None:
+    world = World("10.0.0.0/29")
+    for index in range(3):
+        world.services.commit(service(f"old-{index}", clusterIPs=[f"10.0.0.{index + 1}"]))
+    together = [world.write(service(f"new-{index}")) for index in range(3)]
+    given = [made["spec"]["clusterIP"] for made in await asyncio.gather(*together)]
+    assert sorted(given) == ["10.0.0.4", "10.0.0.5", "10.0.0.6"]
 
 
 async def test_a_released_claim_is_free_again() -> None:
