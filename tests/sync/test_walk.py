@@ -86,6 +86,16 @@ async def unmark_host_pod(r: Rig, name: str) -> None:
         await patch_twin(r, PODS, name, b'{"metadata":{"labels":{"vapi.dev/managed-by":null}}}')
 
 
+async def deface_host_pod(r: Rig, name: str) -> None:
+    """It still is the anchor's; without the label, too, nobody who comes later finds it."""
+    await patch_twin(r, PODS, name, b'{"metadata":{"annotations":null}}')
+
+
+async def deface_host_config(r: Rig, name: str) -> None:
+    if r.running:
+        await patch_twin(r, CONFIGMAPS, name, b'{"metadata":{"annotations":null,"labels":{"vapi.dev/namespace":null}}}')
+
+
 async def edit_host_config(r: Rig, name: str) -> None:
     await patch_twin(r, CONFIGMAPS, name, b'{"data":{"x":"edited"}}')
 
@@ -130,6 +140,7 @@ Step = Callable[[Rig, str], Awaitable[None]]
 STEPS: tuple[Step, ...] = (
     create_pod, delete_pod, force_delete_pod, label_pod, create_config, change_config, delete_config, run_host_pod,
     delete_host_pod, lose_host_pod, edit_host_pod, unmark_host_pod, edit_host_config, delete_host_config,
+    deface_host_pod, deface_host_config,
     put_foreign_pod, restart, stop, settle,
 )  # fmt: skip
 
