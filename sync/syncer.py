@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from sync import anchor, names
 from sync.actions import ACTIONS, end
+from sync.changes import ON_DEMAND, PRIORITIES, VirtualChanges
 from sync.cluster import Cluster, ClusterError, Unreachable
 from sync.converge import restore
 from sync.gate import Gate
@@ -28,13 +29,8 @@ from sync.state import SYNC_ERROR, SYNC_WARNING, Engine, EventSink, Key, Work, i
 from sync.sweep import sweep
 from sync.translator import (
     CONFIGMAPS,
-    ENDPOINTS,
-    ENDPOINTSLICES,
-    INGRESSCLASSES,
-    NAMESPACES,
     PODS,
     PRIORITYCLASSES,
-    SECRETS,
     SERVICES,
     Context,
     Ref,
@@ -42,11 +38,8 @@ from sync.translator import (
     Untranslatable,
     Withheld,
 )
-from sync.translators.endpointslices import SERVICE_NAME
-from sync.translators.ingresses import INGRESSES
-from sync.translators.networkpolicies import NETWORKPOLICIES
 from sync.translators.table import TRANSLATORS
-from sync.views import DNS, Views
+from sync.views import Views
 from sync.virtual import Record, VirtualCluster
 from vapi.clock import Clock, SystemClock
 from vapi.control.workqueue import Permanent, QueueClosed, Retry, WorkQueue
@@ -57,7 +50,6 @@ log = logging.getLogger(__name__)
 
 WORKERS = 64
 """Looks at a time. A look mostly waits for the host, 2-5 ms a write: 64 would give 10,000 writes/s."""
-PRIORITIES = 4
 BASE_DELAY_S = 0.01
 MAX_DELAY_S = 30.0
 UNREACHABLE_AGAIN_S = 0.5
@@ -70,9 +62,6 @@ REFUSED_AGAIN_S = 30.0
 ANCHOR_RETRY_S = 2.0
 BUSY_AGAIN_S = 0.02
 """A host answers a write in 2-5 ms, and a commit takes 1-3."""
-
-_ON_DEMAND = frozenset({CONFIGMAPS, SECRETS})
-"""Synced only while something on the host names them."""
 
 
 class Syncer:
@@ -151,7 +140,7 @@ class Syncer:
             touch_after=self._touch_after,
             look_within=lambda key, delay_s: self.queue.add_after(key, delay_s, self._priority(key)),
         )
-        self._subscriptions: list[Callable[[], None]] = []
+        self._changes = VirtualChanges(self._engine, self._rows, self._views, self.queue)
         self._twin_handlers: list[Callable[[Translator, str, str, Twin | None, Twin | None], None]] = []
 
     # --- for other parts of sync --------------------------------------------------------------------------
@@ -233,9 +222,7 @@ class Syncer:
         finally:
             self.queue.close()
             self._views.close()
-            for remove in self._subscriptions:
-                remove()
-            self._subscriptions.clear()
+            self._changes.close()
 
     async def _find_anchor(self) -> None:
         engine, context = self._engine, self._engine.context
@@ -267,15 +254,8 @@ class Syncer:
     def _begin(self) -> None:
         """Subscribe, then look at everything once. Twins that nobody names yet are held for their referrers."""
         engine = self._engine
-        for row in self._rows.values():
-            self._subscriptions.append(engine.virtual.on_change(row.resource, self._on_virtual(row)))
-        self._subscriptions.append(engine.virtual.on_change(NAMESPACES, self._namespace_changed))
-        self._subscriptions.append(engine.virtual.on_change(ENDPOINTSLICES, self._slice_changed))
-        if INGRESSES in self._rows:
-            self._subscriptions.append(
-                engine.virtual.on_change(INGRESSCLASSES, lambda *_change: self.touch_all(INGRESSES))
-            )
-        for resource in _ON_DEMAND & self._rows.keys():
+        self._changes.follow()
+        for resource in ON_DEMAND & self._rows.keys():
             for twin in engine.informers[resource].twins():
                 ref = Ref(resource, twin.object_namespace, twin.object_name)
                 engine.references.hold(ref)
@@ -288,7 +268,7 @@ class Syncer:
         """Pods first: they say which ConfigMaps and Secrets are wanted."""
         for resource, row in sorted(self._rows.items(), key=lambda item: item[0] != PODS):
             for entry in list(self._engine.virtual.entries(resource)):
-                if resource not in _ON_DEMAND:
+                if resource not in ON_DEMAND:
                     yield resource, entry.namespace, entry.name
             for twin in list(self._engine.informers[resource].twins()):
                 if twin.kind == row.kind_text:
@@ -304,43 +284,6 @@ class Syncer:
         tables.due[key] = min(due, tables.due.get(key, due))
         self.queue.add_after(key, delay_s, self._priority(key))
 
-    def _on_virtual(self, row: Translator) -> Callable[[Record, Record | None], None]:
-        resource, priority = row.resource, row.priority
-        tables, references = self._engine.tables, self._engine.references
-
-        def changed(entry: Record, _old: Record | None) -> None:
-            key = (resource, entry.namespace, entry.name)
-            if resource in _ON_DEMAND:
-                ref = Ref(*key)
-                if not references.wanted(ref) and key not in tables.settled:
-                    return
-            if resource == SERVICES:
-                tables.held[key] = entry.uid
-                self._service_changed(entry)
-            going = entry.deleting or self._engine.virtual.cached(*key) is None
-            self.queue.add(key, 0 if going else priority)
-
-        return changed
-
-    def _service_changed(self, service: Record) -> None:
-        """Whether its Endpoints and slices go out hangs on it."""
-        if ENDPOINTS in self._rows:
-            self.touch((ENDPOINTS, service.namespace, service.name))
-        if ENDPOINTSLICES in self._rows:
-            for slice_ in self._views.slices(service.namespace, service.name):
-                self.touch((ENDPOINTSLICES, service.namespace, slice_.name))
-
-    def _slice_changed(self, entry: Record, _old: Record | None) -> None:
-        """Policies name the tenant's DNS by its addresses where it is no pod."""
-        if (entry.namespace, entry.labels.get(SERVICE_NAME)) == DNS:
-            self.touch_all(NETWORKPOLICIES)
-
-    def touch_all(self, resource: GVR) -> None:
-        """Look at every object of a kind, if it goes to the host."""
-        if resource in self._rows:
-            for entry in list(self._engine.virtual.entries(resource)):
-                self.touch((resource, entry.namespace, entry.name))
-
     def _host_priority_class(self, name: str) -> str:
         """Of a class that the tenant has; its twin goes out before the pod."""
         entry = self._engine.virtual.cached(PRIORITYCLASSES, "", name)
@@ -350,19 +293,6 @@ class Syncer:
             return name
         context = self._engine.context
         return names.host_cluster_name(name, context.host_namespace, context.cluster)
-
-    def _namespace_changed(self, entry: Record, old: Record | None) -> None:
-        """Its labels are on all of its pods; workloads of one that is going make no more."""
-        if entry.deleting and (old is None or not old.deleting):
-            for row in self._rows.values():
-                if row.pod_template is not None:
-                    for workload in list(self._engine.virtual.entries(row.resource, entry.name)):
-                        self.touch((row.resource, entry.name, workload.name))
-        if old is None or old.labels == entry.labels:
-            return
-        for pod in list(self._engine.virtual.entries(PODS, entry.name)):
-            self._engine.tables.touched.add((PODS, entry.name, pod.name))
-            self.queue.add((PODS, entry.name, pod.name), PRIORITIES - 1)
 
     def _twin_changed(
         self, row: Translator, namespace: str, name: str, before: Twin | None, after: Twin | None
