@@ -42,6 +42,7 @@ from sync.translators.table import TRANSLATORS
 from sync.views import Views
 from sync.virtual import Record, VirtualCluster
 from vapi.clock import Clock, SystemClock
+from vapi.control.informer import sliced
 from vapi.control.workqueue import Permanent, QueueClosed, Retry, WorkQueue
 from vapi.gvk import GVR
 from vapi.resources.strategies.mirrors import MIRROR
@@ -211,7 +212,7 @@ class Syncer:
                 ]
                 for informer in self._engine.informers.values():
                     await informer.answered_once.wait()
-                self._begin()
+                await self._begin()
                 group.create_task(sweep(self._engine, self._rows.values()), name="sweep")
                 workers = [group.create_task(self._work(), name=f"sync {n}") for n in range(self._workers)]
                 try:
@@ -251,12 +252,12 @@ class Syncer:
                 self.use(anchor_uid=uid)
                 return
 
-    def _begin(self) -> None:
+    async def _begin(self) -> None:
         """Subscribe, then look at everything once. Twins that nobody names yet are held for their referrers."""
         engine = self._engine
         self._changes.follow()
         for resource in ON_DEMAND & self._rows.keys():
-            for twin in engine.informers[resource].twins():
+            async for twin in sliced(list(engine.informers[resource].twins())):
                 ref = Ref(resource, twin.object_namespace, twin.object_name)
                 engine.references.hold(ref)
                 self._touch_after(engine.key(ref), 61.0)
