@@ -268,8 +268,8 @@ class Syncer:
     def _all_keys(self) -> Iterable[Key]:
         """Pods first: they say which ConfigMaps and Secrets are wanted."""
         for resource, row in sorted(self._rows.items(), key=lambda item: item[0] != PODS):
-            for entry in list(self._engine.virtual.entries(resource)):
-                if resource not in ON_DEMAND:
+            if resource not in ON_DEMAND:
+                for entry in list(self._engine.virtual.entries(resource)):
                     yield resource, entry.namespace, entry.name
             for twin in list(self._engine.informers[resource].twins()):
                 if twin.kind == row.kind_text:

@@ -224,14 +224,14 @@ class TemplateTokens:
         while True:
             try:
                 selector = f"{md.MANAGED_BY}={context.cluster}"
-                secrets = await self._host.list(SECRETS, context.host_namespace, label_selector=selector)
+                secrets = list(await self._host.list(SECRETS, context.host_namespace, label_selector=selector))
                 break
             except ClusterError as error:
                 if error.code != 403 and not said:  # of a right that is missing the informer of Secrets has told
                     log.warning("token Secrets could not be listed, again later", extra={"error": error.message})
                     said = True
                 await asyncio.sleep(RETRY_S)
-        async for secret in sliced(secrets):
+        async for secret in sliced(secrets.pop() for _ in range(len(secrets))):  # to free all at once takes long
             annotations = secret["metadata"].get("annotations") or {}
             if annotations.get(md.OBJECT_KIND) != _MARKER_KIND:
                 continue
