@@ -1,7 +1,7 @@
 """Placing: with virtual nodes, what makes a choice of the tenant's scheduler true: the host binds the twin there.
 
     scheduler ─▶ bind(pod, node) ─▶ twin with that node required ─▶ the host binds it ─▶ the tenant's pod is bound
-                                          │ not within 30 s
+                                          │ not within 30 s, or 600 s if the host has chosen it and makes its volumes
                                           ▼
                                    twin taken back ─▶ Declined ─▶ the scheduler chooses again
 
@@ -13,14 +13,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
 from sync import metadata as md
 from sync.ownership import Twin
 from sync.state import Key
-from sync.translator import PODS, Ref, Translator
+from sync.translator import CLAIMS, PODS, Ref, Translator
 from sync.translators import podstatus
 from sync.virtual import Record, VirtualCluster
 from vapi import errors
@@ -33,11 +33,15 @@ log = logging.getLogger(__name__)
 
 BIND_S = 30.0
 """From the twin's creation until the host has bound it (design §6); kube-scheduler's own binding takes ms."""
+VOLUMES_S = 600.0
+"""As long where the host's scheduler has chosen the node and waits for volumes to be made: what itself gives them."""
 ABSENT_S = 300.0
 """A choice whose twin has not come to be is given up: a quota of the host, a reference that it refuses, an outage.
 
 Else pods that the host will not have would take all the places that the scheduler has for binding.
 """
+SELECTED_NODE = "volume.kubernetes.io/selected-node"
+"""Annotation of a claim whose volume is made for a pod on that node; the host's scheduler writes it."""
 LOOK_S = 5.0
 """Between two looks at a twin that has to go, or is bound and not told of yet."""
 
@@ -198,19 +202,34 @@ class HostBinder:
         now = self._clock.monotonic()
         if placement.since is None:
             placement.since = now
-        left_s = placement.since + BIND_S - now
+        patience_s = BIND_S
+        if now >= placement.since + BIND_S and self._volumes_are_made(entry.obj(), placement.node):
+            patience_s = VOLUMES_S
+        left_s = placement.since + patience_s - now
         if left_s > 0:
-            self._queue.add_after(uid, left_s)
+            self._queue.add_after(uid, min(left_s, BIND_S))
             return
         live = twin.obj()
         if live["spec"].get("nodeName"):  # the engine is about to tell the tenant
             self._queue.add_after(uid, LOOK_S)
             return
         why = _why_unbound(entry.obj(), live)
-        placement.taken_back = f"the host has not bound it to node {placement.node} within {BIND_S:.0f} s{why}"
+        placement.taken_back = f"the host has not bound it to node {placement.node} within {patience_s:.0f} s{why}"
         log.info("twin taken back", extra={"key": placement.key[1:], "node": placement.node})
         self._touch(placement.key)
         self._queue.add_after(uid, LOOK_S)
+
+    def _volumes_are_made(self, pod: Obj, node: str) -> bool:
+        """Whether the host has chosen `node` for a claim of `pod` without volume yet: it will bind the pod there."""
+        for claim in _claims_of(pod):
+            entry = self._virtual.cached(CLAIMS, pod["metadata"]["namespace"], claim)
+            if entry is None:
+                continue
+            found = entry.obj()
+            selected = (found["metadata"].get("annotations") or {}).get(SELECTED_NODE)
+            if selected == node and not found["spec"].get("volumeName"):
+                return True
+        return False
 
     def _end(self, uid: str, placement: _Placement, reason: str) -> None:
         del self._placements[uid]
@@ -221,6 +240,15 @@ class HostBinder:
         metadata = virtual["metadata"]
         twin = self._twin(Ref(PODS, metadata["namespace"], metadata["name"]))
         return twin if twin is not None and twin.object_uid == metadata["uid"] else None
+
+
+def _claims_of(pod: Obj) -> Iterator[str]:
+    """Names of the claims whose volumes `pod` mounts; of an ephemeral one as Kubernetes names it."""
+    for volume in pod["spec"].get("volumes") or ():
+        if volume.get("persistentVolumeClaim"):
+            yield volume["persistentVolumeClaim"]["claimName"]
+        elif volume.get("ephemeral"):
+            yield f"{pod['metadata']['name']}-{volume['name']}"
 
 
 def _noted_node(twin: Twin) -> str:

@@ -12,7 +12,8 @@ import pytest
 
 from sync import metadata as md
 from sync.hooks import NoHooks
-from sync.placing import ABSENT_S, BIND_S, LOOK_S, HostBinder
+from sync.placing import ABSENT_S, BIND_S, LOOK_S, SELECTED_NODE, VOLUMES_S, HostBinder
+from sync.translator import CLAIMS
 from sync.virtual import VirtualCluster
 from tests.planes import PODS, pod
 from tests.sync.rig import HOST_NAMESPACE, Rig, rig
@@ -165,6 +166,49 @@ async def test_a_twin_that_the_host_does_not_bind_is_taken_back_and_another_node
         await b.rig.run_pod("web", "free")
         await again
         assert b.rig.the(PODS, "web")["spec"]["nodeName"] == "free"
+
+
+async def with_a_claim_chosen_for(b: Bench, name: str, node: str) -> None:
+    """A pod with a claim, for which the host's scheduler has chosen `node`: its volume is being made."""
+    claim = {
+        "metadata": {"name": f"{name}-data", "namespace": "default"},
+        "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}},
+    }
+    await b.rig.virtual.create(CLAIMS, claim)
+    mounting = pod(name)
+    mounting["spec"]["volumes"] = [{"name": "data", "persistentVolumeClaim": {"claimName": f"{name}-data"}}]
+    await b.rig.virtual.create(PODS, mounting)
+    await b.rig.settle()
+    twin = b.rig.the_twin(CLAIMS, f"{name}-data")
+    twin["metadata"]["annotations"][SELECTED_NODE] = node
+    await b.rig.admin.update(CLAIMS, twin)
+    await b.rig.settle()
+
+
+async def test_a_twin_whose_volume_is_being_made_on_its_node_is_waited_for_as_the_hosts_scheduler_waits() -> None:
+    async with bench() as b:
+        await with_a_claim_chosen_for(b, "here", "n-1")
+        await with_a_claim_chosen_for(b, "there", "n-1")
+        here, there = await b.place("here", "n-1"), await b.place("there", "n-2")
+        await b.advance(BIND_S)
+        with pytest.raises(Declined, match="node n-2 within 30 s"):
+            await there
+        await b.advance(VOLUMES_S - BIND_S - 1)
+        assert not here.done()
+        await b.advance(1)
+        with pytest.raises(Declined, match="node n-1 within 600 s"):
+            await here
+
+
+async def test_a_twin_whose_volume_takes_longer_than_a_binding_is_bound_where_it_was_placed() -> None:
+    async with bench() as b:
+        await with_a_claim_chosen_for(b, "web", "n-1")
+        task = await b.place("web", "n-1")
+        await b.advance(3 * BIND_S)
+        assert not task.done()
+        await b.rig.run_pod("web", "n-1")
+        await task
+        assert b.rig.the(PODS, "web")["spec"]["nodeName"] == "n-1"
 
 
 async def test_the_reason_of_a_choice_that_was_declined_names_nothing_of_the_host() -> None:
