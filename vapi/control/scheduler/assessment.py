@@ -2,12 +2,12 @@
 
 Pods of one controller are equal to each other: placing the next one costs a look
 at the node that got the last. All of it is a function of the nodes as they are; the
-caller looks at stale ones in slices (`stale`, `look`) and then asks `outcome`.
+caller looks at stale ones in slices (`stale`, `look`), then judges all in slices (`judged`, `concluded`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from vapi.control.scheduler import filters, scoring
@@ -101,10 +101,14 @@ class Assessment:
 
     def outcome(self, pod: PodInfo, nodes: dict[str, NodeInfo], extra: Extra | None = None) -> Outcome:
         """Which nodes fit and why the others do not."""
-        candidates, pairs = self.candidates(nodes), self.pairs(nodes)
-        refused: dict[str, Refusal] = {}
-        fitting: list[Scored] = []
-        for node in candidates:
+        pairs = self.pairs(nodes)
+        return self.concluded(nodes, pairs, list(self.judged(pod, nodes, pairs, extra)))
+
+    def judged(
+        self, pod: PodInfo, nodes: dict[str, NodeInfo], pairs: Pairs, extra: Extra | None
+    ) -> Iterator[tuple[Standing, Refusal | None]]:
+        """Each candidate, and why it is none; for slices: `nodes` must not change before it is at its end."""
+        for node in self.candidates(nodes):
             standing = self.look(node)
             refusal = standing.by_node or standing.room
             if refusal is None and extra is not None:
@@ -113,11 +117,15 @@ class Assessment:
                 refusal = pairs.refusal(node)
             if refusal is None and node.nominated:
                 refusal = self._beside_nominated(pod, standing, pairs)
-            if refusal is None:
-                fitting.append(standing)
-            else:
-                refused[node.name] = refusal
-        others = ONLY_NAMED if len(candidates) < len(nodes) else ""
+            yield standing, refusal
+
+    def concluded(
+        self, nodes: dict[str, NodeInfo], pairs: Pairs, judged: Sequence[tuple[Standing, Refusal | None]]
+    ) -> Outcome:
+        """Of what was `judged`."""
+        refused = {standing.node.name: refusal for standing, refusal in judged if refusal is not None}
+        fitting = [standing for standing, refusal in judged if refusal is None]
+        others = ONLY_NAMED if len(judged) < len(nodes) else ""
         verdict = Verdict(len(nodes), refused, others)
         if self.demand.only_nodes is not None and not self.demand.only_nodes:
             verdict = Verdict(len(nodes), whole=Refusal((CONFLICT,), News.NONE))

@@ -241,7 +241,9 @@ class Scheduler(Controller[Name]):
         assessment = self._assessment(demand)
         async for node in sliced(assessment.stale(state.nodes)):
             assessment.look(node)
-        outcome = assessment.outcome(pod, state.nodes, extra)
+        pairs = assessment.pairs(state.nodes)
+        judged = [each async for each in sliced(assessment.judged(pod, state.nodes, pairs, extra))]
+        outcome = assessment.concluded(state.nodes, pairs, judged)
         if not outcome.fitting:
             await self._refuse(key, pod, assessment, outcome, extra)
             return
