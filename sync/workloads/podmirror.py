@@ -127,10 +127,19 @@ def desired(virtual: Obj, live: Obj, context: Context) -> Obj:
 
 
 def _sent(tenants: Mapping[str, str], live: Obj, kind: str) -> dict[str, str]:
-    """Without what the host's controllers wrote: that was translated for the tenant."""
-    if kind == "labels":
-        return {k: v for k, v in tenants.items() if k not in CONTROLLER_LABELS}
-    return {k: v for k, v in tenants.items() if not k.startswith(CONTROLLER_ANNOTATIONS)}
+    """Without what the host's controllers wrote: that was translated for the tenant.
+
+    Where such a key stands in the tenant's template (the pods of a Deployment of ours and a ReplicaSet of the host's)
+    it stays as it is: taken off, the host's controller would let the pod go and make another one, for ever.
+    """
+    sent, there = md.sent_keys(live), live["metadata"].get(kind) or {}
+    before = sent.labels if kind == "labels" else sent.annotations
+    kept = {k: there[k] for k in before & there.keys() if _is_controllers(k, kind)}
+    return {k: v for k, v in tenants.items() if not _is_controllers(k, kind)} | kept
+
+
+def _is_controllers(key: str, kind: str) -> bool:
+    return key in CONTROLLER_LABELS if kind == "labels" else key.startswith(CONTROLLER_ANNOTATIONS)
 
 
 def _token_secret(live: Obj) -> str:

@@ -437,6 +437,15 @@ async def test_the_jobs_of_a_cron_job_are_seen_and_ours_let_them_be() -> None:
         ]
 
 
+async def test_the_host_runs_the_replica_sets_of_a_deployment_that_we_run() -> None:
+    async with workload_rig("replicasets") as r:
+        await r.virtual.create(kinds.DEPLOYMENTS, deployment(2))
+        await r.roll()
+        assert len(r.on_host(PODS)) == 2
+        assert [p["metadata"]["ownerReferences"][0]["kind"] for p in r.mirrors(PODS)] == ["ReplicaSet"] * 2
+        assert r.the(kinds.DEPLOYMENTS, "web")["status"]["availableReplicas"] == 2
+
+
 async def test_a_replica_set_of_the_tenants_own_stays_with_our_controller() -> None:
     async with workload_rig("deployments") as r:
         spec = {"replicas": 1, "selector": {"matchLabels": {"app": "own"}}, "template": template("own")}
