@@ -164,8 +164,6 @@ def _orphans(d: Drill, both: Sides) -> Iterator[str]:
                 continue
             kind, uid = _annotation(obj, "object-kind"), _annotation(obj, "object-uid")
             stands_for = uid if kind and KIND_OF.get(kind, plural) == plural else obj["metadata"]["uid"]
-            if plural in ("replicasets", "controllerrevisions") or not kind:
-                stands_for = obj["metadata"]["uid"]
             if kind == "WorkloadToken" and _is_used(both, name):
                 continue  # of pods that were left behind (propagationPolicy Orphan)
             if stands_for not in uids:
