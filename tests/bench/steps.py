@@ -17,6 +17,7 @@ import tempfile
 import time
 from asyncio import Handle
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -37,23 +38,34 @@ LIMIT_MS = 10.0
 AT_ONCE = 64
 
 
-class Steps:
-    """The longest callbacks while it is entered."""
+@dataclass(frozen=True, slots=True, order=True)
+class Step:
+    """One callback. `began` and `ended` are of the monotonic clock, `ms` of the clock that was chosen."""
 
-    def __init__(self) -> None:
-        self.longest: list[tuple[float, str]] = []
+    ms: float
+    what: str
+    began: float
+    ended: float
+
+
+class Steps:
+    """The longest callbacks while it is entered. `clock`: `time.thread_time` counts CPU alone."""
+
+    def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
+        self.longest: list[Step] = []
+        self._clock = clock
 
     @contextlib.contextmanager
     def timed(self) -> Iterator[None]:
-        original = Handle._run
+        original, clock = Handle._run, self._clock
 
         def run(handle: Handle) -> None:
             text = _text(handle)
-            started = time.perf_counter()
+            began, started = time.perf_counter(), clock()
             original(handle)
-            duration = time.perf_counter() - started
+            duration = clock() - started
             if duration > 0.002:
-                self.longest.append((duration * 1000, text))
+                self.longest.append(Step(duration * 1000, text, began, time.perf_counter()))
 
         setattr(Handle, "_run", run)  # noqa: B010 - typeshed has it as a method
         try:
@@ -232,12 +244,12 @@ async def measure(objects: int, names: list[str]) -> None:
             with steps.timed():
                 await asyncio.create_task(_named(scenario, bench), name=name)
             took = time.perf_counter() - started
-            longest = steps.longest[0][0] if steps.longest else 0.0
+            longest = steps.longest[0].ms if steps.longest else 0.0
             mark = "!" if longest > LIMIT_MS else " "
             print(f"{mark} {name:24} {took * 1000:8.0f} ms, longest step {longest:6.1f} ms")
-            for duration, what in steps.longest[:SHOWN]:
-                if duration > LIMIT_MS / 2:
-                    print(f"      {duration:6.1f} ms  {what}")
+            for step in steps.longest[:SHOWN]:
+                if step.ms > LIMIT_MS / 2:
+                    print(f"      {step.ms:6.1f} ms  {step.what}")
 
 
 async def _named(scenario: Callable[[Bench], Awaitable[Any]], bench: Bench) -> None:
