@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 from sync import nodes_copy
-from sync.cluster import Cluster, ClusterError, ClusterEventType
+from sync.cluster import Cluster, ClusterError, ClusterEventType, PatchType
 from sync.hooks import TwinLost
 from sync.nodes_copy import NodeRules
 from sync.translator import NODES, PODS
@@ -248,7 +248,17 @@ class Nodes:
             self._beats[name] = self._clock.monotonic()
         else:
             created = entry.obj()
+            if self._rules.editable and await self._edited(created, host):
+                return  # the host's event comes with it
         await self._converge(created, host)
+
+    async def _edited(self, current: Obj, host: Obj) -> bool:
+        """Whether the host's node had to learn what the tenant has changed in its own."""
+        patch = nodes_copy.edits(current, host, self._rules)
+        if patch:
+            name = host["metadata"]["name"]
+            await self._host.patch(NODES, "", name, patch, content_type=PatchType.MERGE)
+        return bool(patch)
 
     async def _converge(self, current: Obj, host: Obj) -> None:
         wanted = nodes_copy.copy_of(host, current, self._rules)

@@ -15,7 +15,7 @@ from vapi import encoding
 from vapi.config_values import NodesMode
 from vapi.control.node_fit import NO_SCHEDULE, Taint, tolerates
 from vapi.gvk import Obj
-from vapi.resources.strategies.mirrors import MIRROR
+from vapi.resources.strategies.mirrors import EDITABLE, MIRROR
 from vapi.version import KUBERNETES_VERSION
 
 VIRTUAL = "vapi.dev/virtual-node"
@@ -50,6 +50,8 @@ class NodeRules:
     mode: NodesMode = NodesMode.USED
     selector: Mapping[str, str] = field(default_factory=dict)
     tolerations: tuple[Obj, ...] = ()
+    editable: bool = False
+    """Whether the host is the tenant's alone: labels, taints and cordons of its mirrors are written to the host."""
 
     @property
     def every(self) -> bool:
@@ -73,10 +75,10 @@ class NodeRules:
 def rules(
     mode: NodesMode, *, selector: Mapping[str, str], tolerations: tuple[Obj, ...], every_node: bool = False
 ) -> NodeRules:
-    """`every_node`: what AUTO means on this host; with a selector it means all that match."""
+    """`every_node`: the host is the tenant's alone, and AUTO shows all; with a selector it shows all that match."""
     if mode is NodesMode.AUTO:
         mode = NodesMode.ALL if every_node or selector else NodesMode.USED
-    return NodeRules(mode, selector, tolerations)
+    return NodeRules(mode, selector, tolerations, editable=every_node and mode in (NodesMode.ALL, NodesMode.USED))
 
 
 def is_ours(labels: Mapping[str, str]) -> bool:
@@ -100,8 +102,31 @@ def mirrored(host: Obj, current: Obj | None, rules: NodeRules) -> Obj:
     taints = _shown_taints(host, rules)
     if taints:
         spec["taints"] = taints
-    labels = {**(host["metadata"].get("labels") or {}), MIRROR: "true"}
+    labels = {**(host["metadata"].get("labels") or {}), MIRROR: EDITABLE if rules.editable else "true"}
     return _node(host, labels, _without_base(current), spec, _shown_status(host))
+
+
+def edits(current: Obj, host: Obj, rules: NodeRules) -> Obj:
+    """The merge patch that gives the host's node the labels, taints and cordon of the tenant's; {} if it has them."""
+    patch: Obj = {}
+    mine = {k: v for k, v in (current["metadata"].get("labels") or {}).items() if k not in (MIRROR, VIRTUAL)}
+    theirs = host["metadata"].get("labels") or {}
+    labels = {k: v for k, v in mine.items() if theirs.get(k) != v} | {k: None for k in theirs if k not in mine}
+    if labels:
+        patch["metadata"] = {"labels": labels}
+    spec: dict[str, Any] = {}
+    cordoned = bool((current.get("spec") or {}).get("unschedulable"))
+    if cordoned != bool((host.get("spec") or {}).get("unschedulable")):
+        spec["unschedulable"] = cordoned or None
+    have = (host.get("spec") or {}).get("taints") or []
+    shown = _shown_taints(host, rules)
+    kept = [t for t in have if t not in shown or t.get("key") in _CONDITIONS]
+    tainted = [t for t in (current.get("spec") or {}).get("taints") or () if t.get("key") not in _CONDITIONS]
+    if [*kept, *tainted] != have:
+        spec["taints"] = [*kept, *tainted] or None
+    if spec:
+        patch["spec"] = spec
+    return patch
 
 
 def _shown_taints(host: Obj, rules: NodeRules) -> list[Obj]:

@@ -26,6 +26,7 @@ from vapi.config import HostChoice
 from vapi.control import simulated_kubelet, simulated_volumes
 from vapi.control.controllers import ControllerManager, Settings
 from vapi.control.service_ip import ServiceAllocator
+from vapi.control.taint_eviction import TaintEvictionController
 from vapi.endpoints.http import ApiResponse, text_response
 from vapi.endpoints.proxy import TunnelTarget, Upstream
 from vapi.gvk import GVR
@@ -103,6 +104,7 @@ async def _embedded(url: str, nodes: int, schemas: Schemas, clock: Clock) -> Asy
             manager = ControllerManager(client, Settings(), clock=clock, only=EMBEDDED_CONTROLLERS)
             there = sum(1 for _ in client.entries(NODES))
             manager.controllers.extend(simulated_kubelet.controllers(manager.context, max(nodes, there)))
+            manager.controllers.append(TaintEvictionController(manager.context))
             async with asyncio.TaskGroup() as group:
                 running = (
                     group.create_task(manager.run(), name="embedded host"),

@@ -12,7 +12,7 @@ import pytest
 from sync.cluster import ClusterError, ClusterEvent, ClusterEventType
 from sync.hooks import TwinLost
 from sync.nodes import GONE_S, HEARTBEAT_S, UNUSED_S, Nodes
-from sync.nodes_copy import CORDON, NodeRules, copy_of
+from sync.nodes_copy import CORDON, NodeRules, copy_of, edits, rules
 from sync.translator import NODES
 from sync.virtual import InProcessCluster, VirtualCluster
 from tests.planes import PODS, FakeClock, plane, pod, turns
@@ -344,3 +344,41 @@ async def test_nothing_is_written_when_nothing_changes() -> None:
             before = b.here("n")
             await b.there(node("n"))
             assert b.here("n") == before
+
+
+async def test_on_a_host_of_its_own_the_tenant_cordons_taints_and_labels_the_hosts_nodes() -> None:
+    async with bench(rules(NodesMode.AUTO, selector={}, tolerations=(), every_node=True)) as b:
+        await b.there(node("n"))
+        here = b.here("n")
+        assert here is not None
+        here["metadata"]["labels"]["zone"] = "mine"
+        here["spec"] |= {"unschedulable": True, "taints": [{"key": "a", "effect": "NoExecute"}]}
+        await b.tenant.client("tester").update(NODES, here)
+        await turns(LOOKS)
+        there = await b.host.client("kubelet").get(NODES, "", "n")
+        assert there["metadata"]["labels"] == {"kubernetes.io/hostname": "n", "zone": "mine"}
+        assert there["spec"]["unschedulable"]
+        assert {"key": "a", "effect": "NoExecute"} in there["spec"]["taints"]
+        again = b.here("n")
+        assert again is not None
+        assert again["metadata"]["labels"]["zone"] == "mine"
+        del again["metadata"]["labels"]["zone"]
+        again["spec"] = {"podCIDR": "10.0.0.0/24"}
+        await b.tenant.client("tester").update(NODES, again)
+        await turns(LOOKS)
+        there = await b.host.client("kubelet").get(NODES, "", "n")
+        assert there["metadata"]["labels"] == {"kubernetes.io/hostname": "n"}
+        assert "unschedulable" not in there["spec"]
+        assert [t for t in there["spec"].get("taints", ()) if t["key"] == "a"] == []
+
+
+def test_what_the_tenant_writes_leaves_hidden_taints_and_those_of_conditions_to_the_host() -> None:
+    asked = NodeRules(NodesMode.ALL, tolerations=({"key": "hidden", "operator": "Exists"},), editable=True)
+    hidden, condition = ({"key": key, "effect": "NoSchedule"} for key in ("hidden", "node.kubernetes.io/not-ready"))
+    mine = {"key": "mine", "effect": "NoSchedule"}
+    host = node("n")
+    host["spec"]["taints"] = [hidden, condition]
+    current = copy_of(host, None, asked)
+    assert edits(current, host, asked) == {}
+    current["spec"]["taints"] = [mine]
+    assert edits(current, host, asked) == {"spec": {"taints": [hidden, condition, mine]}}

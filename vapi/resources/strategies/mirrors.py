@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from vapi.gvk import Obj
 
 MIRROR = "vapi.dev/mirror"
+EDITABLE = "editable"
+"""Its value on a Node of a host that is the tenant's alone: what is changed in it reaches the host."""
 """Label of what sync copies from the host (Nodes, classes, volumes); the host's uid where it decides.
 
 An object of the tenant's own has none, and stays as it is written.
@@ -40,6 +42,6 @@ def keep_mark(new: Obj, old: Obj) -> None:
 
 def of_node(obj: Obj, _old: Obj | None) -> Sequence[str]:
     """`kubectl cordon`, `taint` and `label` go through, and sync takes them back at once."""
-    if MIRROR not in (obj["metadata"].get("labels") or {}):
+    if (obj["metadata"].get("labels") or {}).get(MIRROR) in (None, EDITABLE):
         return ()
     return ("this Node is a copy of the host's: what is changed in it here is taken back",)
