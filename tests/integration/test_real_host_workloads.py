@@ -110,7 +110,7 @@ def test_a_daemon_set_runs_on_the_node_and_its_pod_is_like_any_other(one: Tenant
     seen = one.kubectl("exec", name, "--", "sh", "-c", "echo $ME $MY_UID $WHERE").split()
     assert seen == [name, uid, "default"]
     assert one.kubectl("logs", name).strip() == "started"
-    assert one.find("node", pod["spec"]["nodeName"]) is not None
+    assert one.find("node", one.get("pod", name)["spec"]["nodeName"]) is not None  # it may be older than its binding
     described = until(lambda: one.kubectl("describe", "pod", name), lambda text: "Started" in text)
     assert names_of_host(one, described) == []
     one.kubectl("delete", "pod", name)
