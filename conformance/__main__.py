@@ -6,7 +6,7 @@ import argparse
 import os
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from conformance import catalogue, e2e, expectation, report, result, run
@@ -54,11 +54,22 @@ def _run(args: argparse.Namespace) -> int:
 
 def _replay(args: argparse.Namespace) -> int:
     server = Server(args.kubeconfig, args.ca_dir)
-    return _told(check.replay(server, golden.files(args.files or _files_of(args.only))), args)
+    return _told(check.replay(server, _shown(golden.files(args.files or _files_of(args.only)))), args)
 
 
 def _compare(args: argparse.Namespace) -> int:
-    return _told(check.compare(Server(args.a), Server(args.b), golden.files(args.files)), args)
+    return _told(check.compare(Server(args.a), Server(args.b), _shown(golden.files(args.files))), args)
+
+
+def _shown(files: Iterable[Path]) -> Iterator[Path]:
+    """The files, each told on a terminal when its turn has come: one takes up to a few minutes."""
+    every = list(files)
+    for done, path in enumerate(every):
+        if sys.stderr.isatty():
+            print(f"\r\x1b[Kconformance: {done}/{len(every)}, {golden.stem(path)}", end="", file=sys.stderr, flush=True)
+        yield path
+    if sys.stderr.isatty():
+        print("\r\x1b[K", end="", file=sys.stderr, flush=True)
 
 
 def _files_of(only: Iterable[str]) -> list[str]:
@@ -67,7 +78,8 @@ def _files_of(only: Iterable[str]) -> list[str]:
 
 def _told(units: Iterable[check.Unit], args: argparse.Namespace) -> int:
     known = check.read_expected(args.expected) if args.expected else {}
-    done = check.tally(units, known, only=frozenset(args.only))
+    broken_off: list[str] = []
+    done = check.tally(_until_broken_off(units, broken_off), known, only=frozenset(args.only))
     if args.out:
         args.out.mkdir(parents=True, exist_ok=True)
         result.write_junit(args.out / run.JUNIT, done.results)
@@ -76,8 +88,16 @@ def _told(units: Iterable[check.Unit], args: argparse.Namespace) -> int:
         print(line)
     if len(done.unexpected) > SHOWN and not args.all:
         print(f"… and {len(done.unexpected) - SHOWN} more: --all shows them")
-    print(done.summary())
-    return not done.ok
+    print(*broken_off, done.summary(), sep="\n")
+    return bool(broken_off) or not done.ok
+
+
+def _until_broken_off(units: Iterable[check.Unit], broken_off: list[str]) -> Iterator[check.Unit]:
+    """Ctrl-C ends them, and what was found until then is told."""
+    try:
+        yield from units
+    except KeyboardInterrupt:
+        broken_off.append("Broken off: only what follows was compared.")
 
 
 def _report(args: argparse.Namespace) -> int:
