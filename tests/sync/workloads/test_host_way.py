@@ -10,6 +10,7 @@ from sync import metadata as md
 from sync.names import namespace_label
 from tests.planes import NAMESPACES, PODS, turns
 from tests.sync.rig import HOST_NAMESPACE
+from tests.sync.workloads.manifests import cron_job, daemon_set, deployment, job, owner, stateful_set, template
 from tests.sync.workloads.rig import workload_rig
 from vapi.control import kinds
 from vapi.control.history import template_of, template_patch
@@ -17,48 +18,6 @@ from vapi.gvk import GVR, Obj
 from vapi.resources.resource import Propagation
 
 REPLICASETS, JOBS, REVISIONS = kinds.REPLICA_SETS, kinds.JOBS, kinds.CONTROLLER_REVISIONS
-
-
-def template(app: str, image: str = "i:1", **spec: object) -> Obj:
-    containers = [{"name": "c", "image": image}]
-    return {"metadata": {"labels": {"app": app}}, "spec": {"containers": containers, **spec}}
-
-
-def deployment(replicas: int = 2) -> Obj:
-    spec = {"replicas": replicas, "selector": {"matchLabels": {"app": "web"}}, "template": template("web")}
-    return {"metadata": {"name": "web", "namespace": "default"}, "spec": spec}
-
-
-def daemon_set(**spec: object) -> Obj:
-    spec = {"selector": {"matchLabels": {"app": "agent"}}, "template": template("agent"), **spec}
-    return {"metadata": {"name": "agent", "namespace": "default"}, "spec": spec}
-
-
-def stateful_set() -> Obj:
-    spec = {
-        "replicas": 2,
-        "serviceName": "db",
-        "podManagementPolicy": "Parallel",
-        "selector": {"matchLabels": {"app": "db"}},
-        "template": template("db"),
-    }
-    return {"metadata": {"name": "db", "namespace": "default"}, "spec": spec}
-
-
-def job(**spec: object) -> Obj:
-    spec = {"template": template("once", restartPolicy="Never"), **spec}
-    return {"metadata": {"name": "once", "namespace": "default"}, "spec": spec}
-
-
-def cron_job() -> Obj:
-    spec = {"schedule": "0 0 1 1 *", "jobTemplate": {"spec": job()["spec"]}}
-    return {"metadata": {"name": "tick", "namespace": "default"}, "spec": spec}
-
-
-def owner(obj: Obj) -> tuple[str, str, str]:
-    (reference,) = obj["metadata"]["ownerReferences"]
-    assert reference["controller"]
-    return reference["kind"], reference["name"], reference["uid"]
 
 
 async def test_the_pod_of_a_daemon_set_is_seen_with_its_owner_labels_and_template() -> None:
