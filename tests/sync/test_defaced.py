@@ -16,8 +16,8 @@ from sync.translators.table import BY_RESOURCE
 from sync.workloads.rows import ROWS
 from tests.planes import CONFIGMAPS, PODS, SECRETS, SERVICES, configmap, pod
 from tests.sync.rig import HOST_NAMESPACE, Rig, rig
-from tests.sync.workloads.rig import workload_rig
 from tests.sync.workloads.manifests import daemon_set, deployment, job, stateful_set
+from tests.sync.workloads.rig import workload_rig
 from vapi.gvk import GVR, Obj
 
 SPOILS: Mapping[str, Obj] = {

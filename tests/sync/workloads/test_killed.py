@@ -12,8 +12,8 @@ import pytest
 from sync import metadata as md
 from tests.planes import PODS, turns
 from tests.sync.fuse import Fuse, FusedCluster
-from tests.sync.workloads.rig import WorkloadRig, workload_rig
 from tests.sync.workloads.manifests import daemon_set, deployment, template
+from tests.sync.workloads.rig import WorkloadRig, workload_rig
 from tests.sync.workloads.test_host_way import revision
 from vapi.control import kinds
 from vapi.resources.resource import Propagation
